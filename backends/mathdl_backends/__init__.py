@@ -1,0 +1,94 @@
+"""HOW it is computed: the table of backends, and the protocol that each fulfils.
+
+A backend is a module (or a package) of this folder, imported on first use by `mathdl.arrays.backend(name)`.
+It imports `mathdl.primitive` and `mathdl.errors` at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+__all__ = ["ARRAYS_FROM", "DEVICES", "MODULES", "Backend", "Execution"]
+
+MODULES = {name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict")}
+"""Backend → the module that holds it."""
+
+ARRAYS_FROM = {"numpy": "numpy", "cupy": "cupy", "array_api_strict": "strict"}
+"""Top-level package of an array's type → the backend it belongs to."""
+
+DEVICES = {"cpu": "numpy", "cuda": "cupy", "strict": "strict"}
+"""Device as users write it (before ``:k``) → backend."""
+
+
+class Execution(Protocol):
+    """How the steps of one run are executed: a context manager, entered for as long as steps run."""
+
+    def __enter__(self) -> Execution: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
+        """`[task(0), …, task(count - 1)]`, on the workers; the first error is raised when all have ended."""
+        ...
+
+    def total(self, shard: int, count: int) -> Callable[[Any], Any]:
+        """For a layer that couples instances: x ↦ Σ x over the shards of the minibatch, in the order of the shards."""
+        ...
+
+    def spread(self, task: Callable[[slice], Any], size: int) -> None:
+        """`task` on slices that cover 0 … size: for elementwise work, whose bits no cut can change."""
+        ...
+
+    def finite(self, J: Any) -> bool:
+        """Whether J is finite: asked between the gradient and the update."""
+        ...
+
+
+class Backend(Protocol):
+    """What a backend exports. (A module is checked against this like an object.)"""
+
+    NAME: str
+    MAX_SHARDS: int
+    """The most shards that a step is cut into: 1 where a step is not cut."""
+    namespace: Any
+
+    def kernels(self) -> Mapping[str, Any]:
+        """Primitive name → `mathdl.primitive.Kernel`."""
+        ...
+
+    def fuse(self, primitive: Any) -> Any:
+        """A `Kernel` for a pointwise primitive, or None to run its body as it is."""
+        ...
+
+    def device(self, index: int) -> Any:
+        """The handle of a device, as the namespace's `device=` arguments take it."""
+        ...
+
+    def device_name(self, A: Any) -> str:
+        """The name, as users write it, of the device that A lives on."""
+        ...
+
+    def lives_on(self, A: Any, handle: Any) -> bool:
+        """Whether A, an array of this backend, lives on that device."""
+        ...
+
+    def why_unusable(self) -> str | None:
+        """None, or the reason why this backend cannot be used on this machine."""
+        ...
+
+    def to_host(self, A: Any) -> Any:
+        """A as a NumPy array."""
+        ...
+
+    def from_host(self, A: Any, handle: Any, dtype: str | None = None) -> Any:
+        """A NumPy array as an array on the device, cast to `dtype` (a name) if given."""
+        ...
+
+    def active(self, handle: Any) -> AbstractContextManager[Any]:
+        """A context in which the device is the current one."""
+        ...
+
+    def execution(self, handle: Any, workers: int | None, shards: int, couples_instances: bool) -> Execution:
+        """An `Execution` on the device for steps that are cut into `shards` shards."""
+        ...

@@ -1,0 +1,119 @@
+"""STRICT: the array API standard and nothing else (array-api-strict), on a pretended device.
+
+It answers: is the code standard, and does it stay on its device? Boolean indexing and data-dependent shapes are off, and
+inside a step the arrays' `__bool__`, `__float__`, `__int__` and `__index__` raise: a host scalar is caught on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from mathdl.errors import DeviceError, MissingExtraError
+
+try:
+    import array_api_strict as namespace
+except ImportError as error:  # pragma: no cover - exercised in a subprocess by the tests
+    raise MissingExtraError(
+        'the "strict" backend needs array-api-strict: pip install "mathdl[test]"'
+    ) from error
+
+from mathdl_backends.numpy.execution import ShardedExecution
+
+NAME = "strict"
+MAX_SHARDS = 8
+_Array: type = type(namespace.zeros(()))
+_DEVICE = namespace.Device("device1")
+_HOST_SCALARS = ("__bool__", "__float__", "__int__", "__index__", "__complex__")
+
+namespace.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
+
+
+def kernels() -> Mapping[str, Any]:
+    return {}
+
+
+def fuse(primitive: Any) -> None:
+    return None
+
+
+def device(index: int) -> Any:
+    return _DEVICE
+
+
+def device_name(A: Any) -> str:
+    return NAME
+
+
+def lives_on(A: Any, handle: Any) -> bool:
+    return bool(A.device == handle)
+
+
+def why_unusable() -> None:
+    return None
+
+
+def to_host(A: Any) -> Any:
+    return np.asarray(A._array)
+
+
+def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
+    return namespace.asarray(np.array(A, dtype=dtype), device=handle)
+
+
+_patched = 0
+_lock = RLock()
+
+
+@contextmanager
+def forbid_host_scalars() -> Iterator[None]:
+    """Make `bool(A)`, `float(A)`, `int(A)` and indexing with A raise, as they would stop a captured CUDA step."""
+    global _patched
+    with _lock:
+        _patched += 1
+        if _patched == 1:
+            for name in _HOST_SCALARS:
+                _originals[name] = getattr(_Array, name)
+                setattr(_Array, name, _refusal(name))
+    try:
+        yield
+    finally:
+        with _lock:
+            _patched -= 1
+            if _patched == 0:
+                for name in _HOST_SCALARS:
+                    setattr(_Array, name, _originals[name])
+
+
+_originals: dict[str, Any] = {}
+
+
+def _refusal(name: str) -> Callable[..., Any]:
+    def refuse(self: Any) -> Any:
+        raise DeviceError(f"host scalar inside a step: {name} of an array of shape {self.shape}")
+
+    return refuse
+
+
+class _StrictExecution(ShardedExecution):
+    """Shards as on NumPy, with host scalars forbidden while they run."""
+
+    def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
+        with forbid_host_scalars():
+            return super().map(task, count)
+
+    def spread(self, task: Callable[[slice], Any], size: int) -> None:
+        with forbid_host_scalars():
+            super().spread(task, size)
+
+
+def active(handle: Any) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> _StrictExecution:
+    return _StrictExecution(workers, shards, couples_instances)

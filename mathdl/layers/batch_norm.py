@@ -1,0 +1,145 @@
+"""Batch normalization: each channel is normalized over the whole minibatch.
+
+    N = (A[l-1] − μ) / √(v + ε)        A[l] = γ ∘ N + β
+    μ = 1/c Σ A[l-1]        v = 1/c Σ (A[l-1] − μ)²,   sums over the c = B·p·q entries of a channel
+    dγ = Σ dA ∘ N        dβ = Σ dA        dA[l-1] = γ / √(v + ε) ∘ (dA − dβ / c − N ∘ dγ / c)
+
+Outside of training μ and v are the state `mean` and `variance`, constants; then the two means are not subtracted.
+The variance takes a second pass over A − μ: Σ A² − c μ² would cancel.
+Shapes: A, N (B, …, k) · γ, β, μ, v (k,). Propositions: batch-norm-forward, batch-norm-backward.
+Source: Ioffe and Szegedy, Batch normalization (2015); the running variance is the unbiased one, as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import ClassVar, NamedTuple
+
+from mathdl.arrays import Array, Shape, Tree, namespace
+from mathdl.initializers import constant, zeros
+from mathdl.layers.layer import NOTHING, Context, Layer
+from mathdl.layers.validation import in_interval, last_axis, positive
+from mathdl.sums import stored, sum_rows
+
+Total = Callable[[Array], Array]
+
+
+class BatchNormCache(NamedTuple):
+    """N, γ and 1/√(v + ε); the statistics of the minibatch, and how to sum over it (None: they are constants)."""
+
+    N: Array
+    gamma: Array
+    scale: Array
+    mean: Array
+    variance: Array
+    entries: int
+    total: Total | None
+
+
+def batch_statistics(A: Array, total: Total, entries: int) -> tuple[Array, Array]:
+    """(μ, v) of each channel over the whole minibatch; v is biased, divided by `entries`."""
+    X, k = wide(A), A.shape[-1]
+    mean = total(channel_sums(X, k)) / entries
+    C = X - across(mean, X)
+    return mean, total(channel_sums(C * C, k)) / entries
+
+
+def batch_norm_forward(
+    A: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, entries: int, total: Total | None
+) -> tuple[Array, BatchNormCache]:
+    """γ ∘ N + β with the statistics given."""
+    xp, X = namespace(A), wide(A)
+    scale = 1.0 / xp.sqrt(variance + epsilon)
+    N = X - across(mean, X)
+    N *= across(scale, X)
+    Y = N * across(gamma, X)
+    Y += across(beta, X)
+    return xp.reshape(Y, A.shape), BatchNormCache(N, gamma, scale, mean, variance, entries, total)
+
+
+def batch_norm_backward(
+    dA: Array, cache: BatchNormCache, into: Tree = NOTHING, input_gradient: bool = True
+) -> tuple[Array, dict[str, Array]]:
+    """(dA[l-1] in place of dA, or None; {"gamma": dγ, "beta": dβ}), the latter two over the rows of dA alone."""
+    xp, N, k = namespace(dA), cache.N, cache.gamma.shape[0]
+    D = xp.reshape(dA, N.shape)
+    sums = xp.stack([channel_sums(D * N, k), channel_sums(D, k)])
+    grads = {"gamma": stored(sums[0, :], into.get("gamma")), "beta": stored(sums[1, :], into.get("beta"))}
+    if not input_gradient:
+        return None, grads
+    if cache.total is not None:
+        means = cache.total(sums) / cache.entries
+        D -= N * across(means[0, :], D)
+        D -= across(means[1, :], D)
+    D *= across(cache.gamma * cache.scale, D)
+    return xp.reshape(D, dA.shape), grads
+
+
+def wide(A: Array) -> Array:
+    """(B, …, k) as rows of several pixels, at most 512 wide: broadcasting over narrow rows is slow."""
+    k, pixels = A.shape[-1], prod(A.shape[:-1])
+    together = gcd(pixels, max(512 // k, 1))
+    return namespace(A).reshape(A, (pixels // together, together * k))
+
+
+def across(v: Array, X: Array) -> Array:
+    """v (k,), repeated for the pixels in a row of X."""
+    return namespace(v).tile(v, (X.shape[1] // v.shape[0],))
+
+
+def channel_sums(X: Array, k: int) -> Array:
+    """Σ over rows, and over the pixels in a row: (k,)."""
+    return sum_rows(namespace(X).reshape(sum_rows(X), (X.shape[1] // k, k)))
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """A[l] = γ ∘ N + β over the last axis; γ starts at 1, β at 0.
+
+    While training, N has the statistics of the whole minibatch, and the state is to become
+    `momentum` · state + (1 − `momentum`) · (μ, unbiased v). Outside of training, N has those of the state.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    trainable: bool = True
+
+    couples_instances: ClassVar[bool] = True
+    propositions: ClassVar[tuple[str, ...]] = ("batch-norm-forward", "batch-norm-backward")
+
+    def __post_init__(self) -> None:
+        in_interval("BatchNorm", 0, 1, momentum=self.momentum)
+        positive("BatchNorm", epsilon=self.epsilon)
+
+    def shapes(self, input: Shape) -> tuple[Shape, Tree]:
+        k = last_axis("BatchNorm", input)
+        return input, {"gamma": (k,), "beta": (k,)}
+
+    def initializers(self) -> Tree:
+        return {"gamma": constant(1.0), "beta": zeros()}
+
+    def states(self, input: Shape) -> Tree:
+        return {"mean": (input[-1:], 0.0), "variance": (input[-1:], 1.0)}
+
+    def forward(self, params: Tree, A: Array, context: Context) -> tuple[Array, BatchNormCache]:
+        entries = context.instances * prod(A.shape[1:-1])
+        total = context.total if context.training else None
+        mean, variance = context.state["mean"], context.state["variance"]
+        if total is not None:
+            mean, variance = batch_statistics(A, total, entries)
+        return batch_norm_forward(A, params["gamma"], params["beta"], mean, variance, self.epsilon, entries, total)
+
+    def backward(
+        self, dA: Array, cache: BatchNormCache, into: Tree = NOTHING, input_gradient: bool = True
+    ) -> tuple[Array, Tree]:
+        return batch_norm_backward(dA, cache, into, input_gradient)
+
+    def new_state(self, state: Tree, cache: BatchNormCache) -> Tree:
+        old, new = self.momentum, 1.0 - self.momentum
+        unbiased = cache.entries / max(cache.entries - 1, 1)
+        return {
+            "mean": old * state["mean"] + new * cache.mean,
+            "variance": old * state["variance"] + new * unbiased * cache.variance,
+        }

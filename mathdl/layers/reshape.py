@@ -1,0 +1,50 @@
+"""Reshape: the same entries in another shape.
+
+    A[l](i) = A[l-1](i) in the given shape, in row-major order        dA[l-1] = dA[l] in the shape of A[l-1]
+
+A bijection, whose adjoint is its inverse.
+Shapes: A[l-1] (B, *s) · A[l] (B, *shape), with the same number of entries. Propositions: flatten. Source: ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from mathdl.arrays import Array, Shape, Tree, namespace
+from mathdl.errors import shape_mismatch
+from mathdl.layers.layer import NOTHING, Context, Layer
+from mathdl.layers.validation import positive_int
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """Each instance in the shape `shape`. The cache is the shape of A[l-1]."""
+
+    shape: Sequence[int]
+
+    propositions: ClassVar[tuple[str, ...]] = ("flatten",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))  # hashable, and nobody else's list
+        positive_int("Reshape", **{f"shape[{axis}]": size for axis, size in enumerate(self.shape)})
+
+    def shapes(self, input: Shape) -> tuple[Shape, Tree]:
+        output = tuple(self.shape)
+        if prod(input) != prod(output):
+            raise shape_mismatch(
+                "Reshape",
+                f"{prod(input)} entries cannot take a shape of {prod(output)}",
+                **{"A[l-1]": ("(*s,)", input), "A[l]": ("shape", output)},
+            )
+        return output, {}
+
+    def forward(self, params: Tree, A: Array, context: Context) -> tuple[Array, Shape]:
+        return namespace(A).reshape(A, (A.shape[0], *self.shape)), A.shape
+
+    def backward(
+        self, dA: Array, cache: Shape, into: Tree = NOTHING, input_gradient: bool = True
+    ) -> tuple[Array, Tree]:
+        return namespace(dA).reshape(dA, cache), {}

@@ -1,0 +1,352 @@
+"""Network: L layers, the forward tape, the backward recursion.
+
+    A[0] = X,  A[l] = layer_l(A[l-1])                    forward; the tape keeps the caches
+    dA[l-1], grads[l] = backward_l(dA[l], cache_l)       backward; the tape in reverse
+
+Every element of `Network([...])` is a layer and counts in l (an activation is a layer, as in Jiang): l = 1 … L.
+Source: Jiang, section 4 (k layers); Kasliwal, section 2 (A^{[l]{m}(i)}, n^{[l]}, L).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mathdl import arrays, random
+from mathdl.arrays import Array, Device, Shape, Tree, Vector, backend_of, device, device_of, flatten_tree, is_array, to_host
+from mathdl.errors import DeviceError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
+from mathdl.initializers import Initializer, glorot_uniform, he_normal
+from mathdl.layers.chain import (
+    Path,
+    chain_backward,
+    chain_collect,
+    chain_forward,
+    chain_shapes,
+    first_with_parameters,
+    numbered,
+    walk,
+)
+from mathdl.layers.layer import Cache, Context, Layer, size
+from mathdl.plan import Plan, constants_on, drawing, make_contexts, make_plan
+
+DTYPES = ("float32", "float64")
+_RELU_LIKE = frozenset({"ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus"})
+
+
+class Parameters(Vector):
+    """The parameters of a network: a flat vector θ and its views `params["W[1]"]`; `state` is a vector of its own.
+
+    `state` holds what is not learnt by gradient (``params.state["mean[3]"]``).
+    """
+
+    def __init__(self, shapes: Tree, state_shapes: Tree, input_shape: Shape, place: Device, dtype: str) -> None:
+        xp = place.namespace
+        super().__init__(shapes, xp, getattr(xp, dtype), place.handle)
+        self.state = Vector(state_shapes, xp, getattr(xp, dtype), place.handle)
+        self.input_shape = input_shape
+        self.device = place
+        self.dtype = dtype
+        self.version = 0
+        """Counts the changes made by training and by `assign`; tapes remember it."""
+
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Set parameters and state by name from arrays of any device. Raises on an unknown name or another shape."""
+        for name, value in values.items():
+            owner: Vector = self if name in self else self.state
+            if name not in owner:
+                raise unknown_name("parameter", name, [*self, *self.state])
+            value = value if is_array(value) else to_host_array(value)
+            if tuple(value.shape) != owner.shapes[name]:
+                raise ShapeError(f"{name}: expected shape {owner.shapes[name]}, got {tuple(value.shape)}")
+            owner[name][...] = self.device.put(value, self.dtype)
+        self.version += 1
+
+    def copy(self) -> Parameters:
+        """The same values in vectors of their own."""
+        twin = Parameters.__new__(Parameters)
+        twin.__dict__.update(self.__dict__)
+        xp = self.device.namespace
+        with self.device.active():
+            Vector.__init__(twin, self.shape_tree, xp, self.vector.dtype, self.device.handle)
+            twin.state = Vector(self.state.shape_tree, xp, self.vector.dtype, self.device.handle)
+            twin.vector[...] = self.vector
+            twin.state.vector[...] = self.state.vector
+        return twin
+
+    def _fingerprint(self) -> tuple[int, float, float]:
+        """Changes whenever θ does, whoever wrote to it (but for changes that keep Σθ and Σθ²)."""
+        xp = self.device.namespace
+        return self.version, float(xp.sum(self.vector)), float(xp.sum(self.vector * self.vector))
+
+
+class Tape:
+    """What `Network.forward` kept for `backward`: the caches by layer. Valid until the parameters change."""
+
+    def __init__(self, caches: dict[int, Cache], params: Parameters, output: Array) -> None:
+        self.caches = caches
+        self.params = params
+        self.output_shape = tuple(output.shape)
+        self._fingerprint = params._fingerprint()
+
+    def check(self) -> None:
+        """Raise `StaleTapeError` if the parameters have changed since."""
+        if self.params._fingerprint() != self._fingerprint:
+            raise StaleTapeError(
+                "the parameters have changed since this tape was recorded; call net.forward again, then net.backward"
+            )
+
+
+class Network:
+    """The composition of `layers`, l = 1 … L.
+
+    `input_shape` (the shape of one instance, A[0]) may be given here or to `initialize`; it fixes `n`.
+    """
+
+    def __init__(self, layers: Iterable[Layer], input_shape: Sequence[int] | int | None = None) -> None:
+        self.layers: tuple[Layer, ...] = tuple(layers)
+        for l, layer in enumerate(self.layers, 1):
+            if isinstance(layer, type) or not isinstance(layer, Layer):
+                missing = [name for name in ("shapes", "forward", "backward") if not hasattr(layer, name)]
+                what = f"the class {layer.__name__}: write {layer.__name__}()" if isinstance(layer, type) else repr(layer)
+                hint = f"; it has no {', '.join(missing)}: inherit md.Layer for the defaults" if missing else ""
+                raise UsageError(f"layer l = {l}: expected a layer, got {what}{hint}")
+        if not self.layers:
+            raise UsageError("Network: no layers; expected at least one")
+        self.L = len(self.layers)
+        self.chain = numbered(self.layers)
+        self.frozen: frozenset[Path] = frozenset(path for path, layer in walk(self.chain) if not layer.trainable)
+        self.input_shape: Shape | None = None
+        if input_shape is not None:
+            self._fix(input_shape)
+
+    def __repr__(self) -> str:
+        return f"Network([{', '.join(map(repr, self.layers))}])"
+
+    # -- shapes ------------------------------------------------------------------------------------------------------
+
+    @property
+    def n(self) -> tuple[int, ...]:
+        """n[l], the number of nodes of layer l = 0 … L (p·q·k for images)."""
+        if self.input_shape is None:
+            raise UsageError("n[l] is not known yet: pass input_shape= to Network, or call initialize(input_shape)")
+        return tuple(size(shape) for shape in self.shapes(self.input_shape))
+
+    def shapes(self, input_shape: Sequence[int] | int) -> list[Shape]:
+        """The shape of each A[l] for one instance, l = 0 … L. Raises `ShapeError` that names the layer."""
+        input = as_shape(input_shape)
+        with self._placed():
+            return [input, *chain_shapes(self.chain, input)[0].values()]
+
+    def parameter_shapes(self, input_shape: Sequence[int] | int) -> Tree:
+        """{l: {parameter: shape}}, with the parameters of inner layers under their numbers."""
+        with self._placed():
+            return chain_shapes(self.chain, as_shape(input_shape))[1]
+
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        """Add the place to an error that a layer raises."""
+        try:
+            yield
+        except MathdlError as error:
+            if error.path:
+                error.add_note(f"in layer l = {'.'.join(map(str, error.path))}, {dict(walk(self.chain))[error.path]!r}")
+                error.path = ()
+            raise
+
+    def _fix(self, input_shape: Sequence[int] | int) -> Shape:
+        self.input_shape = as_shape(input_shape)
+        self.shapes(self.input_shape)
+        return self.input_shape
+
+    # -- parameters --------------------------------------------------------------------------------------------------
+
+    def initialize(
+        self, input_shape: Sequence[int] | int | None = None, seed: int = 0, device: str = "cpu", dtype: str = "float32"
+    ) -> Parameters:
+        """θ for inputs of this shape: weights drawn from (seed, [l]), the same bits on every device."""
+        input = self._fix(self.input_shape if input_shape is None and self.input_shape else _given(input_shape))
+        params = self.empty_parameters(input, device, dtype)
+        given = flatten_tree({l: layer.initializers() for l, layer in self.chain.items()})
+        fans = flatten_tree(chain_collect(self.chain, input, lambda layer, shape: layer.fans(shape)))
+        starts = flatten_tree(chain_collect(self.chain, input, lambda layer, shape: layer.states(shape)))
+        before_relu = self._before_relu()
+        for name, shape in params.shapes.items():
+            word, _, place = name.rstrip("]").partition("[")
+            path = tuple(map(int, place.split(".")))
+            draw: Initializer = given.get(name) or (he_normal() if path in before_relu else glorot_uniform())
+            key = random.fold(seed, "weights", *path, *word.encode())
+            values = draw(shape, fans.get(name) or (shape[0], shape[-1]), key)
+            params[name][...] = params.device.put(values, dtype)
+        for name, (_, start) in starts.items():
+            params.state[name][...] = start
+        return params
+
+    def empty_parameters(self, input_shape: Shape, device_name: str, dtype: str) -> Parameters:
+        """Parameters of the right shapes, all zero."""
+        if dtype not in DTYPES:
+            raise unknown_name("dtype", dtype, DTYPES)
+        states = chain_collect(self.chain, input_shape, lambda layer, shape: layer.states(shape))
+        place = device(device_name)
+        with place.active():
+            return Parameters(self.parameter_shapes(input_shape), _first_of(states), input_shape, place, dtype)
+
+    def _before_relu(self) -> set[Path]:
+        """The paths of layers whose next activation is ReLU-like; normalization and dropout in between do not count."""
+        found: set[Path] = set()
+        waiting: list[Path] = []
+        for path, layer in walk(self.chain):
+            kind = type(layer).__name__
+            if kind in _RELU_LIKE:
+                found |= set(waiting)
+            if kind in _RELU_LIKE or kind in {"Sigmoid", "Tanh", "Softmax", "LogSoftmax"}:
+                waiting = []
+            elif layer.initializers() and not layer.inner:
+                waiting = [path]
+        return found
+
+    def freeze(self, *layers: int | str) -> None:
+        """Keep the parameters and the state of these layers (l, or a path such as "3.1") still while training."""
+        self.frozen |= {self.path(l) for l in layers}
+
+    def unfreeze(self, *layers: int | str) -> None:
+        """Undo `freeze`."""
+        self.frozen -= {self.path(l) for l in layers}
+
+    def path(self, layer: int | str) -> Path:
+        """The path of a layer as users write it: 3 or "3.1" → (3,) or (3, 1). Negative l count from the end."""
+        try:
+            path = tuple(int(part) for part in str(layer).split("."))
+        except ValueError:
+            path = ()
+        if len(path) == 1 and path[0] < 0:
+            path = (path[0] + self.L + 1,)
+        if path not in dict(walk(self.chain)):
+            raise UsageError(f"no layer {layer!r} in this network: l = 1 … {self.L}, or a path such as '3.1'")
+        return path
+
+    def is_frozen(self, path: Path) -> bool:
+        """Whether the layer at `path`, or one that it is inside of, is frozen."""
+        return any(path[:depth] in self.frozen for depth in range(1, len(path) + 1))
+
+    @property
+    def couples_instances(self) -> bool:
+        """Whether any layer's output for one instance depends on the others."""
+        return any(layer.couples_instances for _, layer in walk(self.chain))
+
+    # -- forward and backward ----------------------------------------------------------------------------------------
+
+    def plan(self, input_shape: Sequence[int] | int, B: int, dtype: str = "float32", device: str = "cpu") -> Plan:
+        """Shapes checked, gather tables on the device, and the cut of a minibatch of B instances into shards."""
+        place = arrays.device(device)
+        with place.active(), self._placed():
+            return make_plan(self.chain, self._fix(input_shape), B, dtype, place)
+
+    def forward(
+        self, params: Parameters, X: Array, training: bool = False, seed: int = 0, epoch: int = 0, m: int = 0
+    ) -> tuple[Array, Tape]:
+        """(A[L], tape) for instances X of shape (B, *input_shape).
+
+        `training` runs dropout and batch normalization as in training; (seed, epoch, m) then address the dropout masks.
+        """
+        X = self.check_input(params, X)
+        with params.device.active(), self._placed():
+            keys = {
+                path: params.device.put(random.fold_many(seed, "dropout", path, epoch, [m])[0])
+                for path in (drawing(self.chain) if training else ())
+            }
+            contexts = self.contexts(params, training=training, instances=X.shape[0], keys=keys)
+            A, caches = chain_forward(self.chain, params.tree, X, contexts)
+            return A, Tape(caches, params, A)
+
+    def backward(self, dA: Array, tape: Tape, input_gradient: bool = True) -> tuple[Array, Vector]:
+        """(∂J/∂X or None, gradients by the names of the parameters) for dA = ∂J/∂A[L]."""
+        tape.check()
+        params = tape.params
+        dA = params.device.put(dA if is_array(dA) else to_host_array(dA), params.dtype)
+        if tuple(dA.shape) != tape.output_shape:
+            raise ShapeError(f"backward: dA has the shape of A[L] · expected {tape.output_shape} · got {tuple(dA.shape)}")
+        xp = params.device.namespace
+        with params.device.active():
+            grads = Vector(params.shape_tree, xp, params.vector.dtype, params.device.handle)
+            own = xp.astype(dA, dA.dtype, copy=True)  # backward may overwrite what it is given
+            first = 1 if input_gradient else first_with_parameters(params.shape_tree)
+            dX, _ = chain_backward(self.chain, own, tape.caches, grads.tree, input_gradient, first)
+        return dX, grads
+
+    def predict(self, params: Parameters, X: Array, batch_size: int = 1024) -> Array:
+        """A[L] for any number of instances: no tape, in chunks of `batch_size`; NumPy in, NumPy out."""
+        back = None if backend_of(X) is params.device.backend else device_of(X) if is_array(X) else device("cpu")
+        xp = params.device.namespace
+        with params.device.active(), self._placed():
+            contexts = self.contexts(params)
+            parts = []
+            for start in range(0, max(X.shape[0], 1), batch_size):
+                A = self.check_input(params, X[start : start + batch_size])
+                parts.append(self.run(params, A, contexts))
+            P = concatenated(xp, parts)
+        return P if back is None else back.put(P)
+
+    def contexts(self, params: Parameters, **fields: Any) -> dict[int, Context]:
+        """{l: context} on the device of `params`; `fields` as for `mathdl.plan.make_contexts`."""
+        constants = constants_on(self.chain, params.input_shape, params.device)
+        return make_contexts(self.chain, constants, params.state.tree, is_frozen=self.is_frozen, **fields)
+
+    def run(self, params: Parameters, A: Array, contexts: Mapping[int, Context], layers: int | None = None) -> Array:
+        """A[l] for l = `layers` (default L), keeping no caches."""
+        for l in range(1, (self.L if layers is None else layers) + 1):
+            A, _ = self.chain[l].forward(params.tree[l], A, contexts[l])
+        return A
+
+    def check_input(self, params: Parameters, X: Array) -> Array:
+        """X as an array of the parameters' dtype on their device. Raises `ShapeError` and `DeviceError`."""
+        if not is_array(X):
+            X = to_host_array(X)
+        if tuple(X.shape[1:]) != params.input_shape:
+            raise ShapeError(
+                f"X (B, {', '.join(map(str, params.input_shape))}) expected · got X {tuple(X.shape)} "
+                f"(axis 0 counts the instances; A[0] has shape {params.input_shape})"
+            )
+        return params.device.put(X, params.dtype)
+
+
+def to_host_array(value: object) -> Any:
+    """A list, a frame or a number as a NumPy array."""
+    array = device("cpu").backend.from_host(value, "cpu")
+    if array.dtype == object:
+        raise DeviceError(f"expected numbers, got an array of Python objects from {type(value).__name__}")
+    return array
+
+
+def as_shape(shape: Sequence[int] | int) -> Shape:
+    """A shape as a tuple of ints ≥ 1; an int is a vector's."""
+    dims = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not dims or any(not isinstance(d, int) or isinstance(d, bool) or d < 1 for d in dims):
+        raise ShapeError(f"input_shape: expected ints ≥ 1 such as (784,) or (28, 28, 1), got {shape!r}")
+    return dims
+
+
+def _given(input_shape: Sequence[int] | int | None) -> Sequence[int] | int:
+    if input_shape is None:
+        raise UsageError("initialize: the shape of one instance is not known; pass input_shape, e.g. (784,) or (28, 28, 1)")
+    return input_shape
+
+
+def _first_of(states: Tree) -> Tree:
+    """{name: (shape, start)} as {name: shape}, through the levels of a tree."""
+    return {key: _first_of(value) if isinstance(key, int) else value[0] for key, value in states.items()}
+
+
+def concatenated(xp: Any, parts: list[Array]) -> Array:
+    """The parts after one another along axis 0."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = xp.empty((sum(part.shape[0] for part in parts), *parts[0].shape[1:]), dtype=parts[0].dtype, device=parts[0].device)
+    start = 0
+    for part in parts:
+        whole[start : start + part.shape[0], ...] = part
+        start += part.shape[0]
+    return whole
+
+
+__all__ = ["Network", "Parameters", "Tape", "as_shape", "to_host_array"]

@@ -1,0 +1,1 @@
+"""Training: the trainer, one step, checkpoints, history, callbacks, diagnosis; models and their files."""

@@ -1,0 +1,39 @@
+"""`trainer.A[l, m, i]` is A[l]{m}(i): the activations of layer l for instance (i) of minibatch {m}."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mathdl.arrays import Array
+from mathdl.errors import UsageError
+from mathdl.layers.chain import chain_activations
+from mathdl.training.model import Model
+
+
+class Activations:
+    """Computes A[l]{m}(i) anew, as when predicting. A[0] is the input as the network sees it (standardized)."""
+
+    def __init__(self, model: Model, minibatches: Sequence[Any]) -> None:
+        self._model = model
+        self._minibatches = minibatches
+
+    def __getitem__(self, address: Any) -> Array:
+        if not isinstance(address, tuple) or len(address) not in (2, 3):
+            raise UsageError(f"write A[l, m] or A[l, m, i]; got A[{address!r}]")
+        l, m, *instance = address
+        if not isinstance(m, int) or not -len(self._minibatches) <= m < len(self._minibatches):
+            raise UsageError(f"no minibatch {{{m}}}: m = 0 … {len(self._minibatches) - 1}")
+        _, X, _ = self._minibatches[m]
+        A = self._at(l, self._model.prepare(X))
+        return A[instance[0], ...] if instance else A
+
+    def _at(self, l: int | str, X: Array) -> Array:
+        if l in (0, "0"):
+            return X
+        network, params = self._model.network, self._model.params
+        path = network.path(l)
+        for place, A in chain_activations(network.chain, params.tree, X, network.contexts(params)):
+            if place == path:
+                return A
+        raise UsageError(f"layer {l!r} was not run")

@@ -1,0 +1,67 @@
+"""What may happen at the end of an epoch: early stopping, and callbacks of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mathdl.arrays import Array
+from mathdl.errors import UsageError, unknown_name
+from mathdl.training.history import Row
+
+if TYPE_CHECKING:
+    from mathdl.training.trainer import Trainer
+
+
+class Callback(Protocol):
+    """Called with the trainer and the figures of the epoch that has ended; a true answer stops the training.
+
+    Any function of these two arguments will do.
+    """
+
+    def __call__(self, trainer: Trainer, row: Row) -> bool | None: ...
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when `monitor` has not improved by more than `minimum_change` for `patience` epochs.
+
+    Figures called accuracy or r2 (and val_…) improve upwards, all others downwards. With `restore_best`, θ and the state
+    go back to those of the best epoch at the end of `fit`, however it ended.
+    """
+
+    patience: int = 10
+    monitor: str = "val_loss"
+    minimum_change: float = 0.0
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.patience, int) or self.patience < 1:
+            raise UsageError(f"EarlyStopping: patience must be an int ≥ 1, got {self.patience!r}")
+        if self.minimum_change < 0:
+            raise UsageError(f"EarlyStopping: minimum_change must be ≥ 0, got {self.minimum_change!r}")
+
+    def value(self, row: Row) -> float:
+        """The monitored figure of an epoch."""
+        if self.monitor not in row:
+            raise unknown_name("figure to monitor", self.monitor, row)
+        return float(row[self.monitor])
+
+    def improves(self, value: float, best: float) -> bool:
+        """Whether `value` is better than `best` by more than `minimum_change`."""
+        upwards = self.monitor.removeprefix("val_") in {"accuracy", "r2"}
+        return value > best + self.minimum_change if upwards else value < best - self.minimum_change
+
+
+@dataclass
+class Best:
+    """The best epoch so far, with the parameters that it ended with (on the host)."""
+
+    value: float
+    epoch: int
+    theta: Array
+    state: Array
+
+    def figures(self) -> dict[str, Any]:
+        """What a checkpoint stores beside the two vectors."""
+        return {"value": self.value, "epoch": self.epoch}

@@ -1,0 +1,283 @@
+"""One training step, in fixed buffers.
+
+    for each shard: forward, loss, backward                the shards run by themselves, and write their part of ∂J/∂θ
+    G = Σ shards, in their order                           then penalties, then clipping
+    θ, V … = optimizer(θ, G, V …)                          unless J is not finite
+    state = what the minibatch's statistics make of it
+
+What changes from step to step (the rows, Σw, the learning rate, the keys of randomness) is computed on the host, for a
+whole epoch at a time, and read from buffers that never move. So a backend may run a step on threads, or record it once
+and replay it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mathdl import random
+from mathdl.arrays import Array, Tree, Vector
+from mathdl.layers.chain import Path, walk
+from mathdl.layers.layer import NOTHING, Cache, Layer
+from mathdl.network import Network, Parameters
+from mathdl.objective import Objective, weighted_mean
+from mathdl.optimizers import Optimizer
+from mathdl.plan import Plan, constants_on, drawing, make_contexts
+
+
+class Segment(NamedTuple):
+    """A run of the flat vectors that the optimizer updates in one go."""
+
+    where: slice
+    decay: bool
+    """Whether these are weights: weight decay acts on them."""
+
+
+class Penalty(NamedTuple):
+    """λ₁ Σ |W| + λ₂/2 Σ W² of one weight."""
+
+    name: str
+    l1: float
+    l2: float
+
+
+class EpochTable(NamedTuple):
+    """What the steps of an epoch read, one row a minibatch, on the device; and where they leave their figures."""
+
+    coefficients: Array
+    """(M, 1 + …): Σw, then the optimizer's coefficients (learning rate, bias corrections)."""
+    keys: Array
+    """(M, layers that draw, 2) uint32."""
+    figures: Array
+    """(M, 1 + metrics): J, then each metric's weighted mean."""
+
+
+class Step:
+    """Steps on minibatches of `plan.B` instances, taken from `rows`; a context manager, open while steps run."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        params: Parameters,
+        optimizer: Optimizer,
+        slots: Mapping[str, Array],
+        plan: Plan,
+        rows: Any,
+        metrics: Mapping[str, Callable[[Array, Array], Array]],
+        workers: int | None = None,
+        gradients: Sequence[Vector] = (),
+    ) -> None:
+        self.objective = objective
+        self.params = params
+        self.optimizer = optimizer
+        self.slots = slots
+        self.plan = plan
+        self.rows = rows
+        self.metrics = metrics
+        network, device, shards = objective.network, params.device, len(plan.cuts)
+        xp, like = device.namespace, {"dtype": params.vector.dtype, "device": device.handle}
+        with device.active():
+            self.coefficients = xp.zeros((1 + coefficient_count(optimizer),), **like)
+            self.figures = xp.zeros((1 + len(metrics),), **like)
+            self.J = self.figures[0:1]
+            self.total = self.coefficients[0:1]
+            draws = drawing(objective.chain)
+            self.keys = xp.zeros((len(draws), 2), dtype=xp.uint32, device=device.handle)
+            self._key_of = {path: self.keys[j, :] for j, path in enumerate(draws)}
+            more = max(0, shards - len(gradients))  # steps of two sizes share these: they never run at once
+            self.gradients = [*gradients, *(Vector(params.shape_tree, xp, **like) for _ in range(more))]
+            self.execution = device.backend.execution(
+                device.handle, workers, shards, network.couples_instances
+            )
+            self.contexts = [
+                make_contexts(
+                    objective.chain,
+                    constants_on(objective.chain, params.input_shape, device),
+                    params.state.tree,
+                    training=True,
+                    instances=plan.B,
+                    first=first,
+                    keys=self._key_of,
+                    total=self.execution.total(shard, shards),
+                    is_frozen=network.is_frozen,
+                )
+                for shard, (first, _) in enumerate(plan.cuts)
+            ]
+        self.first = objective.first_learnt(params)
+        self.clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
+        self.segments = segments(network, params, bool(optimizer.weight_decay))
+        self.penalties = penalties(network, params)
+        self.stateful = [l for l in objective.chain if _leaves(params.state.tree.get(l, NOTHING))]
+
+    def __enter__(self) -> Step:
+        self.execution.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.execution.__exit__(*error)
+
+    def load(self, table: EpochTable, m: int, rows: np.ndarray) -> None:
+        """Make {m} the minibatch of the next `run`: its coefficients, keys and rows."""
+        self.coefficients[...] = table.coefficients[m, :]
+        if table.keys.shape[1]:
+            self.keys[...] = table.keys[m, :, :]
+        self.rows.load(rows)
+
+    def run(self) -> bool:
+        """Forward, backward, update. False, and nothing is updated, if J is not finite."""
+        shards = len(self.plan.cuts)
+        parts = self.execution.map(self._gradient, shards)
+        for j in range(self.figures.shape[0]):
+            total = parts[0].figures[j]
+            for part in parts[1:]:
+                total = total + part.figures[j]
+            self.figures[j : j + 1] = total
+        if not self.execution.finite(self.J):
+            return False
+        size = self.params.vector.shape[0]
+        if self.penalties or self.clips:
+            self.execution.spread(self._add_shards, size)
+            self._add_penalties()
+            self.optimizer.clip(self.gradients[0].vector)
+            self.execution.spread(self._update, size)
+        else:
+            self.execution.spread(self._add_shards_and_update, size)
+        self._commit(parts[0].tape)
+        self.params.version += 1
+        return True
+
+    def store(self, table: EpochTable, m: int) -> None:
+        """Put the figures of the last `run` into row m of the table."""
+        table.figures[m, :] = self.figures
+
+    def drawn_keys(self) -> Mapping[Path, Array]:
+        """The key of each layer that draws random numbers, for the minibatch that is loaded."""
+        return self._key_of
+
+    # -- the parts of a step ------------------------------------------------------------------------------------------
+
+    def _gradient(self, shard: int) -> _Part:
+        first, end = self.plan.cuts[shard]
+        X, Y, weights = self.rows.take(first, end)
+        J, A, tape = self.objective.gradient(
+            self.params, self.contexts[shard], X, Y, weights, self.total, self.gradients[shard].tree, self.first
+        )
+        figures = [J, *(weighted_mean(metric(A, Y), weights, self.total) for metric in self.metrics.values())]
+        return _Part(figures, {l: tape[l] for l in self.stateful})
+
+    def _add_shards(self, where: slice) -> None:
+        G = self.gradients[0].vector[where]
+        for other in self.gradients[1 : len(self.plan.cuts)]:
+            G += other.vector[where]
+
+    def _add_penalties(self) -> None:
+        xp = self.params.device.namespace
+        for name, l1, l2 in self.penalties:
+            W, G = self.params[name], self.gradients[0][name]
+            if l2:
+                G += l2 * W
+            if l1:
+                G += l1 * xp.sign(W)
+
+    def _update(self, where: slice) -> None:
+        G, theta = self.gradients[0].vector, self.params.vector
+        c = self.coefficients[1:]
+        for segment, decay in self.segments:
+            part = slice(max(where.start, segment.start), min(where.stop, segment.stop))
+            if part.start < part.stop:
+                slots = {name: slot[part] for name, slot in self.slots.items()}
+                self.optimizer.update(theta[part], G[part], slots, c, decay)
+
+    def _add_shards_and_update(self, where: slice) -> None:
+        self._add_shards(where)
+        self._update(where)
+
+    def _commit(self, tape: Mapping[int, Cache]) -> None:
+        network = self.objective.network
+        for l in self.stateful:
+            state = self.params.state.tree[l]
+            _assign(state, network.chain[l].new_state(state, tape[l]), (l,), network)
+
+
+class _Part(NamedTuple):
+    figures: list[Array]
+    tape: dict[int, Cache]
+
+
+def _assign(state: Tree, new: Tree, path: Path, network: Network) -> None:
+    if network.is_frozen(path):
+        return
+    for name, value in new.items():
+        if isinstance(name, int):
+            _assign(state[name], value, (*path, name), network)
+        else:
+            state[name][...] = value
+
+
+def _leaves(tree: Tree) -> int:
+    return sum(_leaves(value) if isinstance(key, int) else 1 for key, value in tree.items())
+
+
+def coefficient_count(optimizer: Optimizer) -> int:
+    """How many numbers an optimizer's update reads anew at each step."""
+    return len(optimizer.coefficients(1, 0.0))
+
+
+def _path(name: str) -> Path:
+    return tuple(map(int, name.rstrip("]").partition("[")[2].split(".")))
+
+
+def segments(network: Network, params: Parameters, decays: bool) -> list[Segment]:
+    """The longest runs of the flat vector that are learnt; where weights decay, they lie apart from the rest."""
+    runs: list[Segment] = []
+    for name, where in params.slices.items():
+        if network.is_frozen(_path(name)):
+            continue
+        decay = decays and name.startswith("W")
+        if runs and runs[-1].where.stop == where.start and runs[-1].decay == decay:
+            runs[-1] = Segment(slice(runs[-1].where.start, where.stop), decay)
+        else:
+            runs.append(Segment(where, decay))
+    return runs
+
+
+def penalties(network: Network, params: Parameters) -> list[Penalty]:
+    """The penalties of the layers that are learnt."""
+    layers: dict[Path, Layer] = dict(walk(network.chain))
+    found = [Penalty(name, layers[_path(name)].l1, layers[_path(name)].l2) for name in params if name.startswith("W")]
+    return [p for p in found if (p.l1 or p.l2) and not network.is_frozen(_path(p.name))]
+
+
+def penalty(network: Network, params: Parameters) -> float:
+    """Σ λ₁ |W| + λ₂/2 W² over the weights that have a penalty. Read on the host."""
+    xp = params.device.namespace
+    value = 0.0
+    for name, l1, l2 in penalties(network, params):
+        W = params[name]
+        value += l1 * float(xp.sum(xp.abs(W))) + 0.5 * l2 * float(xp.sum(W * W))
+    return value
+
+
+def epoch_table(
+    step: Step,
+    totals: Sequence[float],
+    rates: Sequence[float],
+    first_step: int,
+    seed: int,
+    epoch: int,
+) -> EpochTable:
+    """The table of an epoch: Σw of each minibatch, the optimizer's coefficients, and the keys of dropout masks."""
+    device, M = step.params.device, len(totals)
+    coefficients = np.empty((M, step.coefficients.shape[0]))
+    coefficients[:, 0] = totals
+    for m, rate in enumerate(rates):
+        coefficients[m, 1:] = step.optimizer.coefficients(first_step + m + 1, rate)
+    draws = drawing(step.objective.chain)
+    keys = np.empty((M, len(draws), 2), dtype=np.uint32)
+    for j, path in enumerate(draws):
+        keys[:, j, :] = random.fold_many(seed, "dropout", path, epoch, np.arange(M))
+    xp = device.namespace
+    figures = xp.zeros((M, step.figures.shape[0]), dtype=step.params.vector.dtype, device=device.handle)
+    return EpochTable(device.put(coefficients, step.params.dtype), device.put(keys), figures)

@@ -1,0 +1,60 @@
+"""`mathdl doctor`: it looks at everything, and what is broken makes it fail."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mathdl import arrays, cli
+from mathdl.cli import doctor
+from mathdl.layers import dense
+
+
+def findings(capsys):
+    status = cli.main(["doctor", "--json"])
+    return status, {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+
+
+def test_it_works_here(capsys):
+    status, found = findings(capsys)
+    assert status == 0
+    assert found["NumPy"] == {"name": "NumPy", "status": "ok", "found": np.__version__}
+    assert int(found["cores"]["found"]) >= 1
+    assert {"Python", "BLAS", "array-api-compat", "self-check", "CUDA", "array_api_strict"} <= set(found)
+
+
+def test_in_words(capsys):
+    assert cli.main(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith("mathdl works here\n")
+
+
+def test_a_wrong_gradient_is_found(monkeypatch, capsys):
+    monkeypatch.setattr(dense, "sum_outer", lambda A, D, into=None: 1.001 * (A.T @ D))
+    status, found = findings(capsys)
+    assert status == 1
+    assert found["self-check"]["status"] == "broken"
+    assert "gradient of a dense layer is off" in found["self-check"]["found"]
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().out.endswith("broken: self-check\n")
+
+
+def test_cuda_that_is_not_usable_says_why(monkeypatch, capsys):
+    monkeypatch.setattr(arrays.backend("cupy"), "why_unusable", lambda: "no driver")
+    status, found = findings(capsys)
+    assert status == 0
+    assert found["CUDA"] == {"name": "CUDA", "status": "absent", "found": "no driver"}
+
+
+def test_an_extra_that_is_not_installed_says_how(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    status, found = findings(capsys)
+    assert status == 0
+    assert 'pip install "mathdl[test]"' in found["array_api_strict"]["found"]
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_cores_are_those_this_process_may_use(monkeypatch, cores):
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert doctor.usable_cores() == cores

@@ -1,0 +1,54 @@
+"""The README is true: its Python runs, its TOML is a model, the layer that it shows is the one that ships."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from mathdl.cli import COMMANDS
+from mathdl.cli.models import build
+from mathdl.layers import relu
+from mathdl.network import Network
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for block in blocks("python") if "import mathdl" in block)
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["history"][-1]["val_accuracy"] > 0.8
+    assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_the_layer_is_the_one_that_ships():
+    (shown,) = (block for block in blocks("python") if "@pointwise" in block)
+    assert shown in inspect.getsource(relu)
+
+
+def test_the_model_file_is_one(tmp_path):
+    (text,) = blocks("toml")
+    (tmp_path / "model.toml").write_text(text, encoding="utf-8")
+    network = Network(build(str(tmp_path / "model.toml"), (8, 8, 1), 10))
+    assert network.shapes((8, 8, 1))[-1] == (10,)
+
+
+def test_the_commands_are_there():
+    shown = {line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("mathdl ")}
+    assert shown <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    assert [target for target in targets if not (ROOT / target).exists()] == []
