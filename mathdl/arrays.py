@@ -14,7 +14,6 @@ from math import prod
 from typing import Any, TypeAlias
 
 import mathdl_backends
-
 from mathdl.errors import DeviceError, unknown_name
 from mathdl.notation import flat_name
 
@@ -90,7 +89,7 @@ class Device:
 
     def put(self, A: Array, dtype: str | None = None) -> Array:
         """A (on any device) as an array on this one, cast to `dtype` if given; no copy where none is needed."""
-        if type(A) in _backend_of and _backend_of[type(A)] is self.backend and self.backend.lives_on(A, self.handle):
+        if backend_of(A) is self.backend and self.backend.lives_on(A, self.handle):
             xp = self.namespace
             return A if dtype is None else xp.astype(A, getattr(xp, dtype), copy=False)
         return self.backend.from_host(to_host(A), self.handle, dtype)
@@ -107,10 +106,10 @@ def device(name: str, data: Array = None) -> Device:
             found = backend("cupy")
             return Device(f"cuda:{data.device.id}", found, data.device)
         name = "cuda" if backend("cupy").why_unusable() is None else "cpu"
-    kind, _, index = name.partition(":")
+    kind, colon, index = name.partition(":")
     if kind not in mathdl_backends.DEVICES:
         raise unknown_name("device", name, [*mathdl_backends.DEVICES, "auto"])
-    if index and (kind != "cuda" or not index.isdecimal()):
+    if colon and (kind != "cuda" or not (index.isascii() and index.isdecimal())):
         raise DeviceError(f"device {name!r}: expected 'cpu', 'cuda' or 'cuda:k' with k = 0, 1, …")
     found = backend(mathdl_backends.DEVICES[kind])
     return Device(name, found, found.device(int(index or 0)))
@@ -166,6 +165,10 @@ class Vector(Mapping[str, Array]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._views
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The view of that name, or `default`."""
+        return self._views.get(name, default)
 
     def __len__(self) -> int:
         return len(self._views)

@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from zlib import crc32
 
 from mathdl import arrays, random
-from mathdl.arrays import Array, Device, Shape, Tree, Vector, backend_of, device, device_of, flatten_tree, is_array, to_host
-from mathdl.errors import DeviceError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
-from mathdl.initializers import Initializer, glorot_uniform, he_normal
+from mathdl.arrays import Array, Device, Shape, Tree, Vector, flatten_tree, is_array, to_host
+from mathdl.data import Minibatches
+from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
+from mathdl.initializers import Initializer, glorot_uniform, he_normal, zeros
 from mathdl.layers.chain import (
+    Chain,
     Path,
     chain_backward,
     chain_collect,
@@ -25,13 +28,17 @@ from mathdl.layers.chain import (
     chain_shapes,
     first_with_parameters,
     numbered,
+    require_layers,
     walk,
 )
 from mathdl.layers.layer import Cache, Context, Layer, size
+from mathdl.layers.residual import Residual
+from mathdl.notation import split_name
 from mathdl.plan import Plan, constants_on, drawing, make_contexts, make_plan
 
 DTYPES = ("float32", "float64")
 _RELU_LIKE = frozenset({"ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus"})
+_OTHER_ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "Softmax", "LogSoftmax"})
 
 
 class Parameters(Vector):
@@ -42,42 +49,35 @@ class Parameters(Vector):
 
     def __init__(self, shapes: Tree, state_shapes: Tree, input_shape: Shape, place: Device, dtype: str) -> None:
         xp = place.namespace
-        super().__init__(shapes, xp, getattr(xp, dtype), place.handle)
-        self.state = Vector(state_shapes, xp, getattr(xp, dtype), place.handle)
+        with place.active():
+            super().__init__(shapes, xp, getattr(xp, dtype), place.handle)
+            self.state = Vector(state_shapes, xp, getattr(xp, dtype), place.handle)
         self.input_shape = input_shape
         self.device = place
         self.dtype = dtype
-        self.version = 0
-        """Counts the changes made by training and by `assign`; tapes remember it."""
 
     def assign(self, values: Mapping[str, Any]) -> None:
         """Set parameters and state by name from arrays of any device. Raises on an unknown name or another shape."""
+        pairs = []
         for name, value in values.items():
             owner: Vector = self if name in self else self.state
             if name not in owner:
                 raise unknown_name("parameter", name, [*self, *self.state])
-            value = value if is_array(value) else to_host_array(value)
+            value = as_array(value)
             if tuple(value.shape) != owner.shapes[name]:
                 raise ShapeError(f"{name}: expected shape {owner.shapes[name]}, got {tuple(value.shape)}")
-            owner[name][...] = self.device.put(value, self.dtype)
-        self.version += 1
+            pairs.append((owner[name], value))
+        with self.device.active():
+            for view, value in pairs:  # only now: values that are refused leave θ as it was
+                view[...] = self.device.put(value, self.dtype)
 
     def copy(self) -> Parameters:
         """The same values in vectors of their own."""
-        twin = Parameters.__new__(Parameters)
-        twin.__dict__.update(self.__dict__)
-        xp = self.device.namespace
+        twin = Parameters(self.shape_tree, self.state.shape_tree, self.input_shape, self.device, self.dtype)
         with self.device.active():
-            Vector.__init__(twin, self.shape_tree, xp, self.vector.dtype, self.device.handle)
-            twin.state = Vector(self.state.shape_tree, xp, self.vector.dtype, self.device.handle)
             twin.vector[...] = self.vector
             twin.state.vector[...] = self.state.vector
         return twin
-
-    def _fingerprint(self) -> tuple[int, float, float]:
-        """Changes whenever θ does, whoever wrote to it (but for changes that keep Σθ and Σθ²)."""
-        xp = self.device.namespace
-        return self.version, float(xp.sum(self.vector)), float(xp.sum(self.vector * self.vector))
 
 
 class Tape:
@@ -87,11 +87,11 @@ class Tape:
         self.caches = caches
         self.params = params
         self.output_shape = tuple(output.shape)
-        self._fingerprint = params._fingerprint()
+        self._checksum = crc32(to_host(params.vector))
 
     def check(self) -> None:
-        """Raise `StaleTapeError` if the parameters have changed since."""
-        if self.params._fingerprint() != self._fingerprint:
+        """Raise `StaleTapeError` if the parameters have changed since, whoever wrote to them."""
+        if crc32(to_host(self.params.vector)) != self._checksum:
             raise StaleTapeError(
                 "the parameters have changed since this tape was recorded; call net.forward again, then net.backward"
             )
@@ -105,20 +105,16 @@ class Network:
 
     def __init__(self, layers: Iterable[Layer], input_shape: Sequence[int] | int | None = None) -> None:
         self.layers: tuple[Layer, ...] = tuple(layers)
-        for l, layer in enumerate(self.layers, 1):
-            if isinstance(layer, type) or not isinstance(layer, Layer):
-                missing = [name for name in ("shapes", "forward", "backward") if not hasattr(layer, name)]
-                what = f"the class {layer.__name__}: write {layer.__name__}()" if isinstance(layer, type) else repr(layer)
-                hint = f"; it has no {', '.join(missing)}: inherit md.Layer for the defaults" if missing else ""
-                raise UsageError(f"layer l = {l}: expected a layer, got {what}{hint}")
         if not self.layers:
             raise UsageError("Network: no layers; expected at least one")
         self.L = len(self.layers)
         self.chain = numbered(self.layers)
+        require_layers(self.chain, "layer l = ")
         self.frozen: frozenset[Path] = frozenset(path for path, layer in walk(self.chain) if not layer.trainable)
         self.input_shape: Shape | None = None
+        self._declared: Shape | None = None
         if input_shape is not None:
-            self._fix(input_shape)
+            self._declared = self._fix(input_shape)
 
     def __repr__(self) -> str:
         return f"Network([{', '.join(map(repr, self.layers))}])"
@@ -155,9 +151,12 @@ class Network:
             raise
 
     def _fix(self, input_shape: Sequence[int] | int) -> Shape:
-        self.input_shape = as_shape(input_shape)
-        self.shapes(self.input_shape)
-        return self.input_shape
+        input = as_shape(input_shape)
+        if self._declared not in (None, input):
+            raise ShapeError(f"this Network was made for input_shape={self._declared}, got {input}")
+        self.shapes(input)
+        self.input_shape = input
+        return input
 
     # -- parameters --------------------------------------------------------------------------------------------------
 
@@ -170,16 +169,17 @@ class Network:
         given = flatten_tree({l: layer.initializers() for l, layer in self.chain.items()})
         fans = flatten_tree(chain_collect(self.chain, input, lambda layer, shape: layer.fans(shape)))
         starts = flatten_tree(chain_collect(self.chain, input, lambda layer, shape: layer.states(shape)))
-        before_relu = self._before_relu()
-        for name, shape in params.shapes.items():
-            word, _, place = name.rstrip("]").partition("[")
-            path = tuple(map(int, place.split(".")))
-            draw: Initializer = given.get(name) or (he_normal() if path in before_relu else glorot_uniform())
-            key = random.fold(seed, "weights", *path, *word.encode())
-            values = draw(shape, fans.get(name) or (shape[0], shape[-1]), key)
-            params[name][...] = params.device.put(values, dtype)
-        for name, (_, start) in starts.items():
-            params.state[name][...] = start
+        before_relu, _ = feeding_relu(self.chain, {split_name(name)[1] for name in params if name.startswith("W")})
+        with params.device.active():
+            for name, shape in params.shapes.items():
+                word, path = split_name(name)
+                default = zeros() if word[0] != "W" else he_normal() if path in before_relu else glorot_uniform()
+                draw: Initializer = given.get(name) or default
+                key = random.fold(seed, "weights", *path, *word.encode())
+                values = draw(shape, fans.get(name) or (*shape[:1], *shape[-1:]) or (1, 1), key)
+                params[name][...] = params.device.put(values, dtype)
+            for name, (_, start) in starts.items():
+                params.state[name][...] = start
         return params
 
     def empty_parameters(self, input_shape: Shape, device_name: str, dtype: str) -> Parameters:
@@ -187,23 +187,8 @@ class Network:
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES)
         states = chain_collect(self.chain, input_shape, lambda layer, shape: layer.states(shape))
-        place = device(device_name)
-        with place.active():
-            return Parameters(self.parameter_shapes(input_shape), _first_of(states), input_shape, place, dtype)
-
-    def _before_relu(self) -> set[Path]:
-        """The paths of layers whose next activation is ReLU-like; normalization and dropout in between do not count."""
-        found: set[Path] = set()
-        waiting: list[Path] = []
-        for path, layer in walk(self.chain):
-            kind = type(layer).__name__
-            if kind in _RELU_LIKE:
-                found |= set(waiting)
-            if kind in _RELU_LIKE or kind in {"Sigmoid", "Tanh", "Softmax", "LogSoftmax"}:
-                waiting = []
-            elif layer.initializers() and not layer.inner:
-                waiting = [path]
-        return found
+        place = arrays.device(device_name)
+        return Parameters(self.parameter_shapes(input_shape), _first_of(states), input_shape, place, dtype)
 
     def freeze(self, *layers: int | str) -> None:
         """Keep the parameters and the state of these layers (l, or a path such as "3.1") still while training."""
@@ -213,10 +198,10 @@ class Network:
         """Undo `freeze`."""
         self.frozen -= {self.path(l) for l in layers}
 
-    def path(self, layer: int | str) -> Path:
+    def path(self, layer: int | str | Path) -> Path:
         """The path of a layer as users write it: 3 or "3.1" → (3,) or (3, 1). Negative l count from the end."""
         try:
-            path = tuple(int(part) for part in str(layer).split("."))
+            path = layer if isinstance(layer, tuple) else tuple(int(part) for part in str(layer).split("."))
         except ValueError:
             path = ()
         if len(path) == 1 and path[0] < 0:
@@ -240,7 +225,7 @@ class Network:
         """Shapes checked, gather tables on the device, and the cut of a minibatch of B instances into shards."""
         place = arrays.device(device)
         with place.active(), self._placed():
-            return make_plan(self.chain, self._fix(input_shape), B, dtype, place)
+            return make_plan(self.chain, as_shape(input_shape), B, dtype, place)
 
     def forward(
         self, params: Parameters, X: Array, training: bool = False, seed: int = 0, epoch: int = 0, m: int = 0
@@ -249,7 +234,7 @@ class Network:
 
         `training` runs dropout and batch normalization as in training; (seed, epoch, m) then address the dropout masks.
         """
-        X = self.check_input(params, X)
+        X = params.device.put(self.check_shape(params, X), params.dtype)
         with params.device.active(), self._placed():
             keys = {
                 path: params.device.put(random.fold_many(seed, "dropout", path, epoch, [m])[0])
@@ -259,33 +244,33 @@ class Network:
             A, caches = chain_forward(self.chain, params.tree, X, contexts)
             return A, Tape(caches, params, A)
 
-    def backward(self, dA: Array, tape: Tape, input_gradient: bool = True) -> tuple[Array, Vector]:
+    def backward(self, dA: Array, tape: Tape, input_gradient: bool = True) -> tuple[Array, Parameters]:
         """(∂J/∂X or None, gradients by the names of the parameters) for dA = ∂J/∂A[L]."""
         tape.check()
         params = tape.params
-        dA = params.device.put(dA if is_array(dA) else to_host_array(dA), params.dtype)
+        dA = params.device.put(as_array(dA), params.dtype)
         if tuple(dA.shape) != tape.output_shape:
-            raise ShapeError(f"backward: dA has the shape of A[L] · expected {tape.output_shape} · got {tuple(dA.shape)}")
+            raise ShapeError(
+                f"backward: dA has the shape of A[L] · expected {tape.output_shape} · got {tuple(dA.shape)}"
+            )
         xp = params.device.namespace
         with params.device.active():
-            grads = Vector(params.shape_tree, xp, params.vector.dtype, params.device.handle)
+            grads = Parameters(params.shape_tree, {}, params.input_shape, params.device, params.dtype)
             own = xp.astype(dA, dA.dtype, copy=True)  # backward may overwrite what it is given
             first = 1 if input_gradient else first_with_parameters(params.shape_tree)
             dX, _ = chain_backward(self.chain, own, tape.caches, grads.tree, input_gradient, first)
         return dX, grads
 
     def predict(self, params: Parameters, X: Array, batch_size: int = 1024) -> Array:
-        """A[L] for any number of instances: no tape, in chunks of `batch_size`; NumPy in, NumPy out."""
-        back = None if backend_of(X) is params.device.backend else device_of(X) if is_array(X) else device("cpu")
-        xp = params.device.namespace
-        with params.device.active(), self._placed():
+        """A[L] for any number of instances: no tape, in chunks of `batch_size`. It lies where X lies."""
+        X = self.check_shape(params, X)
+        with params.device.active():
             contexts = self.contexts(params)
-            parts = []
-            for start in range(0, max(X.shape[0], 1), batch_size):
-                A = self.check_input(params, X[start : start + batch_size])
-                parts.append(self.run(params, A, contexts))
-            P = concatenated(xp, parts)
-        return P if back is None else back.put(P)
+            parts = [
+                self.run(params, params.device.put(X[rows, ...], params.dtype), contexts)
+                for rows in Minibatches(max(X.shape[0], 1), batch_size)
+            ]
+            return arrays.device_of(X).put(concatenated(params.device.namespace, parts))
 
     def contexts(self, params: Parameters, **fields: Any) -> dict[int, Context]:
         """{l: context} on the device of `params`; `fields` as for `mathdl.plan.make_contexts`."""
@@ -298,23 +283,57 @@ class Network:
             A, _ = self.chain[l].forward(params.tree[l], A, contexts[l])
         return A
 
-    def check_input(self, params: Parameters, X: Array) -> Array:
-        """X as an array of the parameters' dtype on their device. Raises `ShapeError` and `DeviceError`."""
-        if not is_array(X):
-            X = to_host_array(X)
-        if tuple(X.shape[1:]) != params.input_shape:
+    def check_shape(self, params: Parameters, X: Array) -> Array:
+        """X as an array, wherever it lies. Raises `ShapeError` unless it has the shape (B, *input_shape)."""
+        X = as_array(X)
+        if len(X.shape) == 0 or tuple(X.shape[1:]) != params.input_shape:
             raise ShapeError(
                 f"X (B, {', '.join(map(str, params.input_shape))}) expected · got X {tuple(X.shape)} "
                 f"(axis 0 counts the instances; A[0] has shape {params.input_shape})"
             )
-        return params.device.put(X, params.dtype)
+        return X
 
 
-def to_host_array(value: object) -> Any:
-    """A list, a frame or a number as a NumPy array."""
-    array = device("cpu").backend.from_host(value, "cpu")
-    if array.dtype == object:
-        raise DeviceError(f"expected numbers, got an array of Python objects from {type(value).__name__}")
+def feeding_relu(
+    chain: Chain, weighted: set[Path], path: Path = (), waiting: frozenset[Path] = frozenset()
+) -> tuple[frozenset[Path], frozenset[Path]]:
+    """(paths whose next activation is ReLU-like, paths whose next activation is still to come).
+
+    Of the paths `weighted`, those of layers with weights. What stands between (normalization, pooling, dropout) does
+    not count. What goes into a residual layer goes into both of its chains; what comes out of both comes out of it.
+    """
+    found: frozenset[Path] = frozenset()
+    for l, layer in chain.items():
+        place = (*path, l)
+        if isinstance(layer, Residual):
+            starts, ends = waiting, frozenset[Path]()
+            for part in (numbered(layer.layers), numbered(layer.shortcut, start=len(layer.layers) + 1)):
+                inside, waiting = feeding_relu(part, weighted, place, starts)
+                found, ends = found | inside, ends | waiting
+            waiting = ends
+            continue
+        if place in weighted:
+            waiting = frozenset({place})
+        kind = type(getattr(layer, "activation", layer)).__name__  # a perceptron holds its activation
+        if kind in _RELU_LIKE:
+            found |= waiting
+        if kind in _RELU_LIKE | _OTHER_ACTIVATIONS:
+            waiting = frozenset()
+    return found, waiting
+
+
+def as_array(value: object) -> Array:
+    """An array as it is; a list, a frame or a number as a NumPy array. Raises `DataError` unless it holds numbers."""
+    if is_array(value):
+        return value
+    try:
+        array = arrays.backend("numpy").from_host(value, "cpu")
+    except ValueError as error:
+        raise DataError(
+            f"expected numbers, got a {type(value).__name__} that cannot be made an array: {error}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"expected numbers, got a {type(value).__name__} of {array.dtype}")
     return array
 
 
@@ -328,7 +347,9 @@ def as_shape(shape: Sequence[int] | int) -> Shape:
 
 def _given(input_shape: Sequence[int] | int | None) -> Sequence[int] | int:
     if input_shape is None:
-        raise UsageError("initialize: the shape of one instance is not known; pass input_shape, e.g. (784,) or (28, 28, 1)")
+        raise UsageError(
+            "initialize: the shape of one instance is not known; pass input_shape, e.g. (784,) or (28, 28, 1)"
+        )
     return input_shape
 
 
@@ -341,7 +362,9 @@ def concatenated(xp: Any, parts: list[Array]) -> Array:
     """The parts after one another along axis 0."""
     if len(parts) == 1:
         return parts[0]
-    whole = xp.empty((sum(part.shape[0] for part in parts), *parts[0].shape[1:]), dtype=parts[0].dtype, device=parts[0].device)
+    whole = xp.empty(
+        (sum(part.shape[0] for part in parts), *parts[0].shape[1:]), dtype=parts[0].dtype, device=parts[0].device
+    )
     start = 0
     for part in parts:
         whole[start : start + part.shape[0], ...] = part
@@ -349,4 +372,4 @@ def concatenated(xp: Any, parts: list[Array]) -> Array:
     return whole
 
 
-__all__ = ["Network", "Parameters", "Tape", "as_shape", "to_host_array"]
+__all__ = ["Network", "Parameters", "Tape", "as_array", "as_shape", "concatenated"]

@@ -48,6 +48,12 @@ def flat_name(name: str, path: tuple[int, ...]) -> str:
     return f"{name}[{'.'.join(map(str, path))}]" if path else name
 
 
+def split_name(flat: str) -> tuple[str, tuple[int, ...]]:
+    """``"W[3.1]"`` → ("W", (3, 1)): what `flat_name` was given."""
+    name, _, place = flat.removesuffix("]").partition("[")
+    return name, tuple(map(int, place.split("."))) if place else ()
+
+
 def activation(l: int | tuple[int, ...], m: int | None = None, i: int | None = None, name: str = "A") -> str:
     """(2, 17, 4) → ``"A[2]{17}(4)"``: the address of an activation, as errors and diagnosis write it.
 

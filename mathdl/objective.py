@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mathdl import metrics
+from mathdl import layers, metrics
 from mathdl.arrays import Array, Shape, Tree, namespace
 from mathdl.errors import UsageError
-from mathdl.layers.chain import Chain, Path, chain_backward, chain_forward
+from mathdl.layers.chain import Chain, chain_backward, chain_forward
 from mathdl.layers.layer import NOTHING, Cache, Context, Layer
 from mathdl.layers.sigmoid import Sigmoid
 from mathdl.layers.softmax import Softmax
 from mathdl.losses import Loss
 from mathdl.network import Network, Parameters
+from mathdl.notation import split_name
 
 Metric = Callable[[Array, Array], Array]
 """(what the objective's layers put out, Y) → one number for each instance."""
@@ -34,13 +35,10 @@ class Objective:
 
     def __init__(self, network: Network, loss: Loss) -> None:
         last = network.layers[-1]
-        ends_in = type(last).__name__
         logits = getattr(loss, "logits", False)
-        paired = ends_in in loss.pairs_with
+        paired = any(type(last) is getattr(layers, name, None) for name in loss.pairs_with)  # and no namesake of one's own
         if paired and logits:
-            raise UsageError(
-                f"{loss!r} takes logits, but the network ends in {ends_in}: leave out {ends_in}, or logits=True"
-            )
+            raise UsageError(f"{loss!r} takes logits, but the network ends in {last!r}: leave out one of the two")
         if loss.pairs_with and not paired and not logits:
             raise UsageError(
                 f"{type(loss).__name__} takes probabilities, but the network ends in {last!r}: "
@@ -104,22 +102,15 @@ class Objective:
 
     def first_learnt(self, params: Parameters) -> int:
         """The least l with parameters that are not frozen: the recursion stops there, and it computes no dA."""
-        for l, layer in self.chain.items():
-            if _learns(layer, params.shape_tree[l], (l,), self.network.is_frozen):
-                return l
-        raise UsageError("nothing to learn: every layer of this network is frozen or has no parameters")
+        paths = [split_name(name)[1] for name in params]
+        learnt = [path[0] for path in paths if not self.network.is_frozen(path)]
+        if not learnt:
+            raise UsageError("nothing to learn: every layer of this network is frozen or has no parameters")
+        return min(learnt)
 
 
 def _scaled(A: Array, Y: Array, scale: Array | None) -> tuple[Array, Array]:
     return (A, Y) if scale is None else (A * scale, Y * scale)
-
-
-def _learns(layer: Layer, shapes: Tree, path: Path, is_frozen: Callable[[Path], bool]) -> bool:
-    if is_frozen(path):
-        return False
-    if any(not isinstance(name, int) for name in shapes):
-        return True
-    return any(_learns(inner, shapes[j], (*path, j), is_frozen) for j, inner in layer.inner.items())
 
 
 def weighted_mean(values: Array, weights: Array | None, total: Array | float) -> Array:

@@ -45,6 +45,11 @@ class Optimizer(Protocol):
         return None
 
     @property
+    def weight_decay(self) -> float:
+        """λ, on weights only."""
+        return 0.0
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """The names of the state vectors."""
         return ()

@@ -1,15 +1,16 @@
 """What a network on this input shape, batch, dtype and device needs, apart from arithmetic: tables, contexts, the cut.
 
-**The cut.** A minibatch is cut into S shards of instances; each runs forward and backward by itself, and their gradients
-are added in the order of the shards (J is a weighted sum over instances, so its gradient is the sum of the shards').
-S ∈ {1, 2, 4, 8} is the one of least estimated time, at nominal figures whatever the machine, so that a result never
-depends on how many cores computed it:
+**The cut.** A minibatch is cut into S shards of instances; each runs forward and backward by itself, and their
+gradients are added in the order of the shards (J is a weighted sum over instances, so its gradient is the sum of the
+shards'). S ∈ {1, 2, 4, 8} is the one of least estimated time, at nominal figures whatever the machine, so that a result
+never depends on how many cores computed it:
 
     T(1) = B (f / 400 GF/s + e / 10 GB/s)
     T(S) = B (f / 100 GF/s + e / 10 GB/s) / min(S, 4) + S (0.5 ns · P + 100 µs)
 
 with f the floating-point operations and e the bytes of elementwise work an instance takes, and P the parameters.
-S = 1 runs with a threaded BLAS; S > 1 with a worker thread a shard and one BLAS thread each.
+S = 1 shares out the pieces of large products among the worker threads; S > 1 the shards. Either way BLAS runs on one
+thread.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
-from mathdl.arrays import Array, Device, Shape, Tree, device
+from mathdl.arrays import Array, Device, Shape, Tree, device, flatten_tree
 from mathdl.errors import UsageError
 from mathdl.layers.chain import Chain, Path, chain_collect, chain_shapes, walk
-from mathdl.layers.layer import NOTHING, Context, Layer, same, size
+from mathdl.layers.layer import NOTHING, Context, same, size
 
 _SHARDS = (1, 2, 4, 8)
 _BYTES_AN_ACTIVATION = 8  # one float32 written and read again
@@ -56,7 +58,7 @@ def make_plan(chain: Chain, input: Shape, B: int, dtype: str, place: Device) -> 
         B,
         flops=6.0 * multiply_adds,  # a multiply and an add, for A, dA and dW
         bytes=float(_BYTES_AN_ACTIVATION * activations),
-        parameters=sum(size(shape) for shape in _leaves(parameters)),
+        parameters=sum(size(shape) for shape in flatten_tree(parameters).values()),
         most=place.backend.MAX_SHARDS,
     )
     return Plan(
@@ -72,14 +74,15 @@ def shard_count(B: int, flops: float, bytes: float, parameters: int, most: int =
             return B * (flops / 400e9 + bytes / 10e9)
         return B * (flops / 100e9 + bytes / 10e9) / min(S, 4) + S * (0.5e-9 * parameters + 100e-6)
 
-    return min((S for S in _SHARDS if S <= min(B, most)), key=time)
+    possible = min(B, most)
+    return min((S for S in _SHARDS if possible >= S), key=time)
 
 
 def cut(B: int, shards: int) -> tuple[tuple[int, int], ...]:
     """B instances in `shards` runs whose lengths differ by one at most, the longer first."""
     short, extra = divmod(B, shards)
     ends = [k * short + min(k, extra) for k in range(shards + 1)]
-    return tuple(zip(ends[:-1], ends[1:], strict=True))
+    return tuple(pairwise(ends))
 
 
 def constants_on(chain: Chain, input: Shape, place: Device) -> Tree:
@@ -87,7 +90,7 @@ def constants_on(chain: Chain, input: Shape, place: Device) -> Tree:
     return chain_collect(chain, input, lambda layer, shape: _constants(layer, shape, place))
 
 
-def _constants(layer: Layer, shape: Shape, place: Device) -> Tree:
+def _constants(layer: Any, shape: Shape, place: Device) -> Tree:
     try:
         return _remembered_constants(layer, shape, place.name)
     except TypeError:  # a layer of one's own that cannot be hashed
@@ -95,7 +98,7 @@ def _constants(layer: Layer, shape: Shape, place: Device) -> Tree:
 
 
 @lru_cache(maxsize=256)
-def _remembered_constants(layer: Layer, shape: Shape, device_name: str) -> Tree:
+def _remembered_constants(layer: Any, shape: Shape, device_name: str) -> Tree:
     return _put(layer.constants(shape), device(device_name))
 
 
@@ -151,11 +154,3 @@ def make_contexts(
             inner=inner,
         )
     return contexts
-
-
-def _leaves(tree: Tree) -> list[Any]:
-    return [
-        leaf
-        for key, value in tree.items()
-        for leaf in (_leaves(value) if isinstance(key, int) else [value])
-    ]

@@ -67,7 +67,7 @@ class Primitive:
         if _reference_only.get():
             return "reference: kernels are switched off by reference_only()"
         reason = kernel.supports(A, *args, **keywords) if kernel.supports is not None else None
-        return f"reference: {found.NAME} declined, {reason}" if reason else f"{found.NAME} kernel"
+        return f"{found.NAME} kernel" if reason is None else f"reference: {found.NAME} declined, {reason}"
 
     def _find(self, A: Any) -> Kernel | None:
         found = backend_of(A)

@@ -52,7 +52,7 @@ LOW = 0xFFFFFFFF
 
 
 def philox(counter: Sequence[Array], key: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
-    """Philox4x32-10 of four counter words under two key words: uint64 arrays, below 2³², that broadcast together.
+    """Philox4x32-10 of four counter words under two key words below 2³²: uint64 arrays that broadcast together, or ints.
 
     A round takes c to (⌊M₁c₂ / 2³²⌋ ⊕ c₁ ⊕ k₀, M₁c₂ mod 2³², ⌊M₀c₀ / 2³²⌋ ⊕ c₃ ⊕ k₁, M₀c₀ mod 2³²).
     """
@@ -91,8 +91,8 @@ def fold(seed: int, purpose: str, *numbers: int) -> Key:
     seed = _word64("seed", seed)
     key: Key = seed & LOW, seed >> 32
     for t, n in enumerate((PURPOSES[purpose], *numbers)):
-        folded = _fold_step(key, t, np.array([_word64("a number of an address", n)], dtype=np.uint64))
-        key = int(folded[0, 0]), int(folded[0, 1])
+        n = _word64("a number of an address", n)
+        key = philox((n & LOW, n >> 32, t, 1), key)[:2]  # on ints: arrays of one number would cost more than the rounds
     return key
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mathdl.notation import GLOSSARY, A_text, activation, flat_name, shape_text
+from mathdl.notation import GLOSSARY, A_text, activation, flat_name, shape_text, split_name
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,7 @@ from mathdl.notation import GLOSSARY, A_text, activation, flat_name, shape_text
 )
 def test_flat_name(name, path, text):
     assert flat_name(name, path) == text
+    assert split_name(text) == (name, path)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ Steps run eagerly, on the current stream, and are not cut into shards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,7 +42,7 @@ def why_unusable() -> str | None:
     except ImportError as error:
         return f"CuPy cannot be imported ({error}): {_INSTALL}"
     except Exception as error:  # CuPy raises classes of its own for a missing driver, an old driver, …
-        return f"CUDA is not usable: {error}. Check that nvidia-smi lists a GPU and that its driver fits the CUDA of CuPy"
+        return f"CUDA is not usable: {error}. Check that nvidia-smi lists a GPU, and that its driver fits CuPy's CUDA"
     return None if count else "CUDA reports no device: check that nvidia-smi lists a GPU"
 
 
@@ -80,19 +81,22 @@ def to_host(A: Any) -> Any:
 
 
 def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
+    with _out_of_memory(f"cuda:{handle.id} has no room for {A.nbytes / 2**20:.0f} MiB of data"), handle:
+        return _cupy().asarray(A, dtype=dtype)
+
+
+@contextmanager
+def active(handle: Any) -> Iterator[None]:
+    with _out_of_memory(f"cuda:{handle.id} has no memory left"), handle:
+        yield
+
+
+@contextmanager
+def _out_of_memory(message: str) -> Iterator[None]:
     try:
-        with handle:
-            return _cupy().asarray(A, dtype=dtype)
+        yield
     except _cupy().cuda.memory.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"{device_name_of(handle)}: no room for {A.nbytes / 2**20:.0f} MiB of data") from error
-
-
-def device_name_of(handle: Any) -> str:
-    return f"cuda:{handle.id}"
-
-
-def active(handle: Any) -> Any:
-    return handle
+        raise OutOfMemoryError(f"{message} ({error})") from error
 
 
 def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> EagerExecution:
@@ -113,10 +117,8 @@ class EagerExecution:
         self._handle.__exit__(*error)
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        try:
+        with _out_of_memory(f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size"):
             return [task(shard) for shard in range(count)]
-        except _cupy().cuda.memory.OutOfMemoryError as error:
-            raise OutOfMemoryError(f"the GPU has no memory left for this step ({error}); use a smaller batch_size") from error
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         return lambda x: x

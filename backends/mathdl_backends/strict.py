@@ -1,7 +1,8 @@
 """STRICT: the array API standard and nothing else (array-api-strict), on a pretended device.
 
-It answers: is the code standard, and does it stay on its device? Boolean indexing and data-dependent shapes are off, and
-inside a step the arrays' `__bool__`, `__float__`, `__int__` and `__index__` raise: a host scalar is caught on any machine.
+It answers: is the code standard, and does it stay on its device? Boolean indexing and data-dependent shapes are off,
+and inside a step the arrays' `__bool__`, `__float__`, `__int__` and `__index__` raise: a host scalar is caught on any
+machine.
 """
 
 from __future__ import annotations

@@ -16,15 +16,26 @@ from typing import Any, NoReturn
 from mathdl import __version__
 from mathdl.errors import MathdlError, NonFiniteError, OutOfMemoryError, UsageError, unknown_name
 
-COMMANDS = ("summary", "notation", "doctor")
+COMMANDS = ("train", "evaluate", "predict", "summary", "notation", "doctor")
 """The commands, in the order of help; each is `mathdl.cli.<name>`."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Help with room for the names of options, and paragraphs that stay apart."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
 
 
 class _Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that raises `UsageError` where argparse would print its usage and exit."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}. `{self.prog} --help` lists what there is")
@@ -76,9 +87,7 @@ def _parse(argv: list[str], names: Sequence[str]) -> tuple[argparse.Namespace, _
     known = {"--debug", "--version"}
     for name in names:
         command = import_module(f"mathdl.cli.{name}")
-        subparser = subparsers.add_parser(
-            command.NAME, help=command.HELP, description=command.__doc__, formatter_class=argparse.RawTextHelpFormatter
-        )
+        subparser = subparsers.add_parser(command.NAME, help=command.HELP, description=command.__doc__)
         subparser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG)
         subparser.set_defaults(command=command)
         command.add_arguments(subparser)

@@ -27,22 +27,29 @@ from mathdl.architecture import layers_from_dicts
 from mathdl.arrays import Shape
 from mathdl.errors import FileFormatError, MathdlError, UsageError, unknown_name
 from mathdl.layers.layer import Layer
+from mathdl.notation import shape_text
 
-TASKS: Mapping[str, type[Layer] | None] = {"categorical": md.Softmax, "binary": md.Sigmoid, "regression": None}
-"""What the targets are (the `kind` of a loss) → the activation of the output layer that fits them."""
+TASKS: Mapping[str, type[Layer] | None] = {
+    "categorical": md.Softmax,
+    "binary": md.Sigmoid,
+    "regression": None,
+    "counts": md.Softplus,
+}
+"""What the targets are (the `kind` of a loss; counts are those of Poisson) → the activation of the output layer."""
 
 
 def mlp(input_shape: Shape) -> list[Layer]:
-    """Two hidden layers."""
+    """Two hidden layers, with a little dropout."""
     flatten: list[Layer] = [md.Flatten()] if len(input_shape) > 1 else []
-    return [*flatten, md.Dense(128), md.ReLU(), md.Dense(64), md.ReLU()]
+    return [*flatten, md.Dense(256), md.ReLU(), md.Dropout(0.2), md.Dense(128), md.ReLU(), md.Dropout(0.2)]
 
 
 def cnn(input_shape: Shape) -> list[Layer]:
     """Two convolutions, a pooling layer and a hidden layer, on images p × q × k."""
     if len(input_shape) != 3:
         raise UsageError(
-            f"the model cnn takes images p × q × k, the data have {len(input_shape)} axes an instance; use --model mlp"
+            f"the model cnn takes images p × q × k, and an instance of the data is {shape_text(input_shape)}; "
+            "use --model mlp"
         )
     convolutions = [md.Conv2D(32, 3, padding="same"), md.ReLU(), md.Conv2D(64, 3, padding="same"), md.ReLU()]
     return [*convolutions, md.MaxPool2D(2), md.Flatten(), md.Dense(128), md.ReLU(), md.Dropout(0.5)]

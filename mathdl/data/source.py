@@ -98,7 +98,7 @@ class Streamed:
         return _ReadBeforeStep(self)
 
     def slice(self, first: int, end: int) -> Batch:
-        return self.read(np.arange(first, min(end, self.n)))
+        return self.read(np.arange(first, end))
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """These rows, on the device. They are read in the order of the file."""

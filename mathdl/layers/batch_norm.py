@@ -27,9 +27,10 @@ Total = Callable[[Array], Array]
 
 
 class BatchNormCache(NamedTuple):
-    """N, γ and 1/√(v + ε); the statistics of the minibatch, and how to sum over it (None: they are constants)."""
+    """C = A − μ, γ and 1/√(v + ε), so N = C / √(v + ε); the statistics of the minibatch, and how to sum over it (None:
+    they are constants)."""
 
-    N: Array
+    C: Array
     gamma: Array
     scale: Array
     mean: Array
@@ -38,40 +39,39 @@ class BatchNormCache(NamedTuple):
     total: Total | None
 
 
-def batch_statistics(A: Array, total: Total, entries: int) -> tuple[Array, Array]:
-    """(μ, v) of each channel over the whole minibatch; v is biased, divided by `entries`."""
-    X, k = wide(A), A.shape[-1]
-    mean = total(channel_sums(X, k)) / entries
-    C = X - across(mean, X)
-    return mean, total(channel_sums(C * C, k)) / entries
-
-
 def batch_norm_forward(
-    A: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, entries: int, total: Total | None
+    A: Array,
+    gamma: Array,
+    beta: Array,
+    epsilon: float,
+    entries: int,
+    total: Total | None,
+    statistics: tuple[Array, Array] | None = None,
 ) -> tuple[Array, BatchNormCache]:
-    """γ ∘ N + β with the statistics given."""
-    xp, X = namespace(A), wide(A)
+    """γ ∘ N + β, with the `statistics` (μ, v) given, or those of the minibatch, over which `total` sums; v is biased."""
+    xp, X, k = namespace(A), wide(A), A.shape[-1]
+    mean = total(channel_sums(X, k)) / entries if statistics is None else statistics[0]
+    C = X - across(mean, X)
+    variance = total(channel_sums(C * C, k)) / entries if statistics is None else statistics[1]
     scale = 1.0 / xp.sqrt(variance + epsilon)
-    N = X - across(mean, X)
-    N *= across(scale, X)
-    Y = N * across(gamma, X)
+    Y = C * across(gamma * scale, X)
     Y += across(beta, X)
-    return xp.reshape(Y, A.shape), BatchNormCache(N, gamma, scale, mean, variance, entries, total)
+    return xp.reshape(Y, A.shape), BatchNormCache(C, gamma, scale, mean, variance, entries, total)
 
 
 def batch_norm_backward(
     dA: Array, cache: BatchNormCache, into: Tree = NOTHING, input_gradient: bool = True
 ) -> tuple[Array, dict[str, Array]]:
     """(dA[l-1] in place of dA, or None; {"gamma": dγ, "beta": dβ}), the latter two over the rows of dA alone."""
-    xp, N, k = namespace(dA), cache.N, cache.gamma.shape[0]
-    D = xp.reshape(dA, N.shape)
-    sums = xp.stack([channel_sums(D * N, k), channel_sums(D, k)])
+    xp, C, k = namespace(dA), cache.C, cache.gamma.shape[0]
+    D = xp.reshape(dA, C.shape)
+    sums = xp.stack([channel_sums(D * C, k) * cache.scale, channel_sums(D, k)])
     grads = {"gamma": stored(sums[0, :], into.get("gamma")), "beta": stored(sums[1, :], into.get("beta"))}
     if not input_gradient:
         return None, grads
     if cache.total is not None:
         means = cache.total(sums) / cache.entries
-        D -= N * across(means[0, :], D)
+        D -= C * across(means[0, :] * cache.scale, D)
         D -= across(means[1, :], D)
     D *= across(cache.gamma * cache.scale, D)
     return xp.reshape(D, dA.shape), grads
@@ -125,11 +125,10 @@ class BatchNorm(Layer):
 
     def forward(self, params: Tree, A: Array, context: Context) -> tuple[Array, BatchNormCache]:
         entries = context.instances * prod(A.shape[1:-1])
-        total = context.total if context.training else None
-        mean, variance = context.state["mean"], context.state["variance"]
-        if total is not None:
-            mean, variance = batch_statistics(A, total, entries)
-        return batch_norm_forward(A, params["gamma"], params["beta"], mean, variance, self.epsilon, entries, total)
+        gamma, beta, state = params["gamma"], params["beta"], context.state
+        if context.training:
+            return batch_norm_forward(A, gamma, beta, self.epsilon, entries, context.total)
+        return batch_norm_forward(A, gamma, beta, self.epsilon, entries, None, (state["mean"], state["variance"]))
 
     def backward(
         self, dA: Array, cache: BatchNormCache, into: Tree = NOTHING, input_gradient: bool = True

@@ -3,7 +3,7 @@
     A[l] = layer_l(A[l-1])            l = 1 … L
     dA[l-1], grads[l] = backward_l(dA[l], cache_l)            l = L … 1
 
-Layers are numbered from 1; everything that belongs to layer l (parameters, caches, gradients, contexts) is found under l.
+Layers are numbered from 1; what belongs to layer l (parameters, caches, gradients, contexts) is found under l.
 Source: Kasliwal, section 2 (the l-1-th layer of activations is transformed to the l-th); the reverse recursion is ours.
 """
 
@@ -12,17 +12,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mathdl.arrays import Array, Shape, Tree
-from mathdl.errors import MathdlError
+from mathdl.arrays import Array, Shape, Tree, flatten_tree
+from mathdl.errors import MathdlError, UsageError
 from mathdl.layers.layer import NOTHING, Cache, Context, Layer
 
 Chain = Mapping[int, Layer]
 Path = tuple[int, ...]
 
+_MEMBERS = tuple(name for name in dir(Layer) if not name.startswith("_"))
+_FORMULAS = "forward", "backward"
+"""What every layer must define: `Layer` has no default for them."""
+
 
 def numbered(layers: Sequence[Layer], start: int = 1) -> dict[int, Layer]:
     """The layers under their numbers l = start, start + 1, …"""
     return dict(enumerate(layers, start))
+
+
+def require_layers(chain: Chain, place: str) -> None:
+    """Raise `UsageError` unless every element is a layer."""
+    for l, layer in chain.items():
+        if isinstance(layer, type):
+            raise UsageError(f"{place}{l}: expected a layer, got the class {layer.__name__}: write {layer.__name__}()")
+        missing = [name for name in _MEMBERS if not hasattr(layer, name)]
+        missing += [name for name in _FORMULAS if getattr(type(layer), name, None) is getattr(Layer, name)]
+        if missing:
+            hint = "inherit md.Layer for the defaults" if not isinstance(layer, Layer) else "define it"
+            raise UsageError(f"{place}{l}: expected a layer, got {layer!r}, which has no {', '.join(missing)}: {hint}")
 
 
 def chain_shapes(chain: Chain, input: Shape) -> tuple[dict[int, Shape], dict[int, Tree]]:
@@ -58,7 +74,12 @@ def chain_forward(
 
 
 def chain_backward(
-    chain: Chain, dA: Array, tape: Mapping[int, Cache], into: Tree = NOTHING, input_gradient: bool = True, first: int = 1
+    chain: Chain,
+    dA: Array,
+    tape: Mapping[int, Cache],
+    into: Tree = NOTHING,
+    input_gradient: bool = True,
+    first: int = 1,
 ) -> tuple[Array, dict[int, Tree]]:
     """(gradient for the input of the chain, or None; {l: gradients}), from the last layer on the tape down to `first`.
 
@@ -97,8 +118,4 @@ def walk(chain: Chain, path: Path = ()) -> Iterator[tuple[Path, Layer]]:
 
 def first_with_parameters(parameters: Mapping[int, Tree]) -> int:
     """The least l that has parameters (one more than the last l if none has)."""
-    return next((l for l in parameters if _any_leaf(parameters[l])), max(parameters, default=0) + 1)
-
-
-def _any_leaf(tree: Tree) -> bool:
-    return any(_any_leaf(value) if isinstance(key, int) else True for key, value in tree.items())
+    return next((l for l in parameters if flatten_tree(parameters[l])), max(parameters, default=0) + 1)

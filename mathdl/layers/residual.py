@@ -24,6 +24,7 @@ from mathdl.layers.chain import (
     chain_forward,
     chain_shapes,
     numbered,
+    require_layers,
 )
 from mathdl.layers.layer import NOTHING, Cache, Context, Layer
 
@@ -50,6 +51,7 @@ class Residual(Layer):
         object.__setattr__(self, "shortcut", tuple(self.shortcut))
         if not self.layers:
             raise UsageError("Residual: layers is empty; expected at least one layer inside")
+        require_layers(self.inner, "Residual: inner layer ")
 
     @property
     def _body(self) -> dict[int, Layer]:
@@ -68,9 +70,8 @@ class Residual(Layer):
         shortcut, more = chain_shapes(self._shortcut, input)
         F, S = body[len(self.layers)], list(shortcut.values())[-1] if shortcut else input
         if F != S:
-            raise shape_mismatch(
-                "Residual", "the layers inside and the shortcut must give one shape", F=("(A[l-1])", F), S=("(A[l-1])", S)
-            )
+            rule = "the layers inside and the shortcut must give one shape"
+            raise shape_mismatch("Residual", rule, F=("(A[l-1])", F), S=("(A[l-1])", S))
         return F, parameters | more
 
     def initializers(self) -> Tree:

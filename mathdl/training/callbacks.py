@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mathdl.arrays import Array
@@ -26,8 +27,8 @@ class Callback(Protocol):
 class EarlyStopping:
     """Stop when `monitor` has not improved by more than `minimum_change` for `patience` epochs.
 
-    Figures called accuracy or r2 (and val_…) improve upwards, all others downwards. With `restore_best`, θ and the state
-    go back to those of the best epoch at the end of `fit`, however it ended.
+    Figures called accuracy or r2 (and val_…) improve upwards, all others downwards. With `restore_best`, θ and the
+    state go back to those of the best epoch at the end of `fit`, unless Ctrl-C ended it: then the training can go on.
     """
 
     patience: int = 10
@@ -36,9 +37,9 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.patience, int) or self.patience < 1:
+        if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
             raise UsageError(f"EarlyStopping: patience must be an int ≥ 1, got {self.patience!r}")
-        if self.minimum_change < 0:
+        if not self.minimum_change >= 0:
             raise UsageError(f"EarlyStopping: minimum_change must be ≥ 0, got {self.minimum_change!r}")
 
     def value(self, row: Row) -> float:
@@ -48,7 +49,9 @@ class EarlyStopping:
         return float(row[self.monitor])
 
     def improves(self, value: float, best: float) -> bool:
-        """Whether `value` is better than `best` by more than `minimum_change`."""
+        """Whether `value` is better than `best` by more than `minimum_change`. Any number is better than NaN."""
+        if isnan(best):
+            return not isnan(value)
         upwards = self.monitor.removeprefix("val_") in {"accuracy", "r2"}
         return value > best + self.minimum_change if upwards else value < best - self.minimum_change
 
@@ -57,11 +60,14 @@ class EarlyStopping:
 class Best:
     """The best epoch so far, with the parameters that it ended with (on the host)."""
 
+    monitor: str
     value: float
     epoch: int
     theta: Array
     state: Array
+    waited: int = 0
+    """Epochs since, none of which was better."""
 
     def figures(self) -> dict[str, Any]:
         """What a checkpoint stores beside the two vectors."""
-        return {"value": self.value, "epoch": self.epoch}
+        return {"monitor": self.monitor, "value": self.value, "epoch": self.epoch, "waited": self.waited}

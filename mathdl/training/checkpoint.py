@@ -7,13 +7,15 @@ Randomness needs no entry: it is addressed by the seed, the epoch and {m}.
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
 
 from mathdl.architecture import record_to_dict
-from mathdl.arrays import to_host
+from mathdl.arrays import Array, to_host
 from mathdl.errors import FileFormatError, UsageError
+from mathdl.layers.chain import walk
 from mathdl.training.callbacks import Best
 from mathdl.training.files import read_tensors, write_tensors
 from mathdl.training.history import History
@@ -24,13 +26,8 @@ _FORMAT = "mathdl checkpoint 1"
 
 def save_checkpoint(trainer: Trainer, path: Any) -> None:
     """Write what `trainer` needs to go on, whole or not at all."""
-    params, slots = trainer.params, trainer.slots or {}
-    tensors = {
-        "theta": to_host(params.vector),
-        "state": to_host(params.state.vector),
-        "running_figures": trainer.running_figures,
-        **{f"slot:{name}": to_host(slot) for name, slot in slots.items()},
-    }
+    tensors = {name: to_host(vector) for name, vector in _vectors(trainer).items()}
+    tensors["running_figures"] = trainer.running_figures
     if trainer.best is not None:
         tensors |= {"best:theta": trainer.best.theta, "best:state": trainer.best.state}
     progress = {
@@ -38,6 +35,7 @@ def save_checkpoint(trainer: Trainer, path: Any) -> None:
         "m": trainer.m,
         "step": trainer.step,
         "history": trainer.history.rows,
+        "stopped": trainer.history.stopped,
         "best": None if trainer.best is None else trainer.best.figures(),
         "run": _identity(trainer),
     }
@@ -48,35 +46,51 @@ def save_checkpoint(trainer: Trainer, path: Any) -> None:
 def restore_checkpoint(trainer: Trainer, path: Any) -> None:
     """Put `trainer` where the checkpoint was written: `fit` on the same data then goes on bit for bit.
 
-    The trainer must have the same network, optimizer, batch size, dtype and seed, else `UsageError`; it must know its
-    data's shape (`trainer.prepare(X, Y)`). Raises `FileFormatError` if the file is not a checkpoint.
+    The trainer must have the same network, loss, optimizer, batch size, dtype and seed, else `UsageError`; it must know
+    its data (`trainer.prepare(X, Y)`). Raises `FileFormatError` if the file is not a checkpoint. A checkpoint that is
+    refused changes nothing.
     """
+    vectors, ours = _vectors(trainer), json.loads(json.dumps(_identity(trainer)))
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != _FORMAT:
         raise FileFormatError(f"{path}: not a checkpoint of this mathdl (expected {_FORMAT!r})")
-    progress = json.loads(metadata["progress"])
-    for name, ours in _identity(trainer).items():
-        theirs = progress["run"].get(name)
-        if theirs != json.loads(json.dumps(ours)):
-            raise UsageError(f"{path} was written by a training with {name} = {theirs}, this one has {ours}")
-    params = trainer.params
-    params.vector[...] = params.device.put(tensors["theta"])
-    params.state.vector[...] = params.device.put(tensors["state"])
-    params.version += 1
-    assert trainer.slots is not None
-    for name, slot in trainer.slots.items():
-        slot[...] = params.device.put(tensors[f"slot:{name}"])
-    trainer.running_figures = tensors["running_figures"]
-    trainer.epoch, trainer.m, trainer.step = progress["epoch"], progress["m"], progress["step"]
-    trainer.history = History(progress["history"])
-    best = progress["best"]
-    if best is not None:
-        trainer.best = Best(best["value"], best["epoch"], tensors["best:theta"], tensors["best:state"])
+    try:
+        progress = json.loads(metadata["progress"])
+        theirs = progress["run"]
+        found = {name: tensors[name] for name in vectors} if theirs == ours else {}
+        epoch, m, step, figures = progress["epoch"], progress["m"], progress["step"], tensors["running_figures"]
+        history, best = History(progress["history"]), progress["best"]
+        history.stopped = progress["stopped"]
+        best = best and Best(**best, theta=tensors["best:theta"], state=tensors["best:state"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path}: the checkpoint is damaged ({type(error).__name__}: {error})") from error
+    for name in ours:
+        if theirs.get(name) != ours[name]:
+            raise UsageError(
+                f"{path} was written by a training with {name} = {theirs.get(name)}, this one has {ours[name]}"
+            )
+    device = trainer.params.device
+    with device.active():
+        for name, vector in vectors.items():
+            vector[...] = device.put(found[name])
+    trainer.epoch, trainer.m, trainer.step, trainer.running_figures = epoch, m, step, figures
+    trainer.history, trainer.best = history, best
+
+
+def _vectors(trainer: Trainer) -> dict[str, Array]:
+    """What an update changes, on the device."""
+    slots = {f"slot:{name}": slot for name, slot in (trainer.slots or {}).items()}
+    return {"theta": trainer.params.vector, "state": trainer.params.state.vector, **slots}
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
     """What must be the same for a training to go on."""
     return {
+        "layers": {
+            ".".join(map(str, path)): repr(layer) if is_dataclass(layer) else type(layer).__name__
+            for path, layer in walk(trainer.network.chain)
+            if not layer.inner
+        },
         "parameters": {name: list(shape) for name, shape in trainer.params.shapes.items()},
         "optimizer": record_to_dict(trainer.optimizer),
         "loss": record_to_dict(trainer.loss),
@@ -84,4 +98,5 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
         "dtype": trainer.dtype,
         "seed": trainer.seed,
         "shuffle": trainer.shuffle,
+        "standardize": [trainer.standardize, trainer.standardize_targets],
     }

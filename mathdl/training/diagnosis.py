@@ -1,18 +1,23 @@
 """Where did a non-finite number come from? The answer is an address in the notation of the texts.
 
-    J is NaN from epoch 3, minibatch {17}: first non-finite A[2]{17}(4), dataset row 1203
+    J is NaN from epoch 3, minibatch {17}: first non-finite A[2]{17}(4) = +∞, dataset row 1203
+
+Epochs count from 1, as in the history; m and i from 0.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mathdl.arrays import Array, to_host
+from mathdl.data import first_non_finite
 from mathdl.errors import NonFiniteError
-from mathdl.layers.chain import chain_activations
+from mathdl.layers.chain import Path, chain_activations
+from mathdl.notation import activation
 from mathdl.plan import make_contexts
 from mathdl.training.step import Step
 
@@ -36,16 +41,16 @@ def _first_cause(step: Step, m: int, rows: NDArray[np.int64]) -> str:
         at = first_non_finite(A)
         if at is not None:
             value = _word(to_host(A)[at])
-            return f"first non-finite A[{place}]{{{m}}}({at[0]}) = {value}, dataset row {rows[at[0]]}"
+            return f"first non-finite {activation(place, m, at[0])} = {value}, dataset row {rows[at[0]]}"
     losses = to_host(step.objective.instance_losses(A, Y))
     at = first_non_finite(losses)
     if at is not None:
         return f"every A is finite, and the loss of ({at[0]}) is {_word(losses[at])}, dataset row {rows[at[0]]}"
-    return "every A and every loss is finite, and their sum is not"
+    return "every A and every loss is finite, and their weighted mean is not"
 
 
-def _activations(step: Step, X: Array):  # type: ignore[no-untyped-def]
-    yield "0", X
+def _activations(step: Step, X: Array) -> Iterator[tuple[Path, Array]]:
+    yield (0,), X
     contexts = make_contexts(
         step.objective.chain,
         step.plan.constants,
@@ -55,14 +60,7 @@ def _activations(step: Step, X: Array):  # type: ignore[no-untyped-def]
         keys=step.drawn_keys(),
         is_frozen=step.objective.network.is_frozen,
     )
-    for path, A in chain_activations(step.objective.chain, step.params.tree, X, contexts):
-        yield ".".join(map(str, path)), A
-
-
-def first_non_finite(A: Array) -> tuple[int, ...] | None:
-    """The index of the first NaN or infinity in row-major order, or None."""
-    bad = ~np.isfinite(to_host(A))
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape)) if bad.any() else None
+    yield from chain_activations(step.objective.chain, step.params.tree, X, contexts)
 
 
 def _word(value: float) -> str:

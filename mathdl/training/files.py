@@ -1,7 +1,7 @@
 """Model files: one safetensors file, arrays by key, everything else as JSON in its header. Nothing is ever executed.
 
-The header's metadata: `format_version`, `architecture` (the layers and their arguments), and `model` (input shape, dtype,
-loss, preprocessing, classes, …). An unknown layer is refused by name; layers of one's own are passed to `load`.
+The header's metadata: `format_version`, `architecture` (the layers and their arguments), and `model` (input shape,
+dtype, loss, preprocessing, classes, …). An unknown layer is refused by name; layers of one's own are passed to `load`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mathdl.arrays import to_host
 from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
+from mathdl.arrays import to_host
 from mathdl.data import Standardize
 from mathdl.errors import FileFormatError, MathdlError
 from mathdl.losses import LOSSES
@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 def save_model(model: Model, path: Any) -> None:
     """Write `model` to `path`, whole or not at all."""
     params = model.params
-    tensors = {name: np.ascontiguousarray(to_host(A)) for name, A in {**params, **params.state}.items()}
+    tensors = {name: np.asarray(to_host(A), order="C") for name, A in {**params, **params.state}.items()}
     about = {
         "input_shape": list(params.input_shape),
         "dtype": params.dtype,
@@ -64,8 +64,8 @@ def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
     try:
         about = json.loads(metadata["model"])
         network = Network(layers_from_dicts(json.loads(metadata["architecture"]), kinds_with(layers)))
-        network.freeze(*about["frozen"])
-        loss = record_from_dict(about["loss"], {kind.__name__: kind for kind in LOSSES.values()})
+        network.frozen = frozenset(map(network.path, about["frozen"]))
+        loss = record_from_dict(about["loss"], {kind.__name__: kind for kind in LOSSES.values()}, "loss")
         params = network.empty_parameters(tuple(about["input_shape"]), device, about["dtype"])
         network.input_shape = params.input_shape
         expected = {**params.shapes, **params.state.shapes}
@@ -85,10 +85,10 @@ def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
             targets=None if about["targets"] is None else Standardize.from_dict(about["targets"]),
             squeeze=bool(about["squeeze"]),
             classes=None if about["classes"] is None else tuple(about["classes"]),
-            about=about["about"],
+            about=dict(about["about"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, MathdlError):
+        if isinstance(error, MathdlError):  # says by itself what is wrong
             raise
         raise FileFormatError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
 
@@ -132,5 +132,5 @@ def read_tensors(path: Any) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy does not have
         raise FileFormatError(f"{path}: not a safetensors file ({error}); expected a file that mathdl saved") from error

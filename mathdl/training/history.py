@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import nan
 from typing import Any
 
 from mathdl.errors import unknown_name
@@ -12,7 +13,10 @@ Row = dict[str, Any]
 
 
 class History(Sequence[Row]):
-    """One row of figures an epoch; `history["loss"]` is a column, `history[-1]` the last row."""
+    """One row of figures an epoch: `history[-1]` is the last row, `history["loss"]` a column.
+
+    A column is NaN where a row has no such figure.
+    """
 
     def __init__(self, rows: Sequence[Row] = ()) -> None:
         self.rows: list[Row] = list(rows)
@@ -22,9 +26,10 @@ class History(Sequence[Row]):
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
             return self.rows[key]
-        if self.rows and key not in self.rows[0]:
-            raise unknown_name("figure", key, self.rows[0])
-        return [row[key] for row in self.rows]
+        known = {name for row in self.rows for name in row}
+        if self.rows and key not in known:
+            raise unknown_name("figure", key, known)
+        return [row.get(key, nan) for row in self.rows]
 
     def __len__(self) -> int:
         return len(self.rows)

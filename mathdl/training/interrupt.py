@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
-from typing import Any
 from threading import current_thread, main_thread
+from types import FrameType
+from typing import Any
 
 
 class InterruptAfterMinibatch:
-    """A context in which the first SIGINT only sets `asked`. Only the main thread can hold it; elsewhere it does nothing."""
+    """A context in which the first SIGINT only sets `asked`. Outside of the main thread it does nothing."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -20,9 +20,7 @@ class InterruptAfterMinibatch:
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None

@@ -1,10 +1,9 @@
-"""The progress of a training in the terminal: epoch, loss, learning rate, time left. Quiet where there is no terminal."""
+"""The progress of a training in the terminal: epoch, loss, learning rate, time left. Quiet where there is none."""
 
 from __future__ import annotations
 
 import sys
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Protocol
 
 from mathdl.training.history import Row
@@ -26,10 +25,13 @@ class Progress(Protocol):
         ...
 
 
-def progress(verbose: bool | None, epochs: int, minibatches: int, done: int) -> Progress:
-    """A bar on stderr, if `verbose` is true, or None and stderr is a terminal."""
+def progress(verbose: bool | None, epoch: int, epochs: int, m: int, minibatches: int) -> Progress:
+    """A bar on stderr, if `verbose` is true, or None and stderr is a terminal.
+
+    `epoch` of `epochs` epochs have ended, and `m` of the `minibatches` of the running one.
+    """
     shown = sys.stderr.isatty() if verbose is None else verbose
-    return _Bar(epochs, minibatches, done) if shown else _Quiet()
+    return _Bar(epoch, epochs, m, minibatches) if shown else _Quiet()
 
 
 class _Quiet:
@@ -47,36 +49,32 @@ class _Quiet:
 
 
 class _Bar:
-    def __init__(self, epochs: int, minibatches: int, done: int) -> None:
+    def __init__(self, epoch: int, epochs: int, m: int, minibatches: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        self._minibatches, self._done, self._seen = minibatches, done, 0.0
+        self._done, self._seen = epoch * minibatches + m, 0.0
         self._text: dict[str, str] = {}
         self._bar = RichProgress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            TimeRemainingColumn(),
             console=Console(stderr=True),
             auto_refresh=False,
             expand=True,
         )
         self._task = self._bar.add_task(
-            "", total=epochs * minibatches, completed=done, epoch=1, epochs=epochs, figures=""
+            "", total=epochs * minibatches, completed=self._done, epoch=epoch + 1, epochs=epochs, figures=""
         )
 
     def __enter__(self) -> _Bar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.refresh()
         self._bar.stop()
 
@@ -89,8 +87,9 @@ class _Bar:
         self._show(epoch, {**self._text, "loss": f"loss {float(J[0]):.4f}"})
 
     def epoch(self, row: Row) -> None:
-        shown = ("loss", "val_loss", "val_accuracy", "val_r2", "learning_rate")
-        self._text = {name: f"{name} {row[name]:.4g}" for name in shown if name in row}
+        shown = {"loss": "loss", "val_accuracy": "val_accuracy", "val_r2": "val_r2", "learning_rate": "rate"}
+        digits = {"learning_rate": ".2g"}
+        self._text = {n: f"{word} {row[n]:{digits.get(n, '.4f')}}" for n, word in shown.items() if n in row}
         self._show(row["epoch"], self._text)
 
     def _show(self, epoch: int, text: dict[str, str]) -> None:

@@ -13,15 +13,17 @@ and replay it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mathdl import random
-from mathdl.arrays import Array, Tree, Vector
+from mathdl.arrays import Array, Tree, Vector, flatten_tree
+from mathdl.data.source import Minibatch
 from mathdl.layers.chain import Path, walk
-from mathdl.layers.layer import NOTHING, Cache, Layer
+from mathdl.layers.layer import NOTHING, Cache
 from mathdl.network import Network, Parameters
+from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
 from mathdl.optimizers import Optimizer
 from mathdl.plan import Plan, constants_on, drawing, make_contexts
@@ -64,7 +66,7 @@ class Step:
         optimizer: Optimizer,
         slots: Mapping[str, Array],
         plan: Plan,
-        rows: Any,
+        rows: Minibatch,
         metrics: Mapping[str, Callable[[Array, Array], Array]],
         workers: int | None = None,
         gradients: Sequence[Vector] = (),
@@ -72,7 +74,7 @@ class Step:
         self.objective = objective
         self.params = params
         self.optimizer = optimizer
-        self.slots = slots
+        self.slots = dict(slots)
         self.plan = plan
         self.rows = rows
         self.metrics = metrics
@@ -88,9 +90,7 @@ class Step:
             self._key_of = {path: self.keys[j, :] for j, path in enumerate(draws)}
             more = max(0, shards - len(gradients))  # steps of two sizes share these: they never run at once
             self.gradients = [*gradients, *(Vector(params.shape_tree, xp, **like) for _ in range(more))]
-            self.execution = device.backend.execution(
-                device.handle, workers, shards, network.couples_instances
-            )
+            self.execution = device.backend.execution(device.handle, workers, shards, network.couples_instances)
             self.contexts = [
                 make_contexts(
                     objective.chain,
@@ -109,7 +109,8 @@ class Step:
         self.clips = optimizer.clip_norm is not None or optimizer.clip_value is not None
         self.segments = segments(network, params, bool(optimizer.weight_decay))
         self.penalties = penalties(network, params)
-        self.stateful = [l for l in objective.chain if _leaves(params.state.tree.get(l, NOTHING))]
+        self.still = [where for name, where in params.slices.items() if network.is_frozen(split_name(name)[1])]
+        self.stateful = [l for l in objective.chain if flatten_tree(params.state.tree.get(l, NOTHING))]
 
     def __enter__(self) -> Step:
         self.execution.__enter__()
@@ -140,12 +141,11 @@ class Step:
         if self.penalties or self.clips:
             self.execution.spread(self._add_shards, size)
             self._add_penalties()
-            self.optimizer.clip(self.gradients[0].vector)
+            self._clip()
             self.execution.spread(self._update, size)
         else:
             self.execution.spread(self._add_shards_and_update, size)
         self._commit(parts[0].tape)
-        self.params.version += 1
         return True
 
     def store(self, table: EpochTable, m: int) -> None:
@@ -180,6 +180,12 @@ class Step:
                 G += l2 * W
             if l1:
                 G += l1 * xp.sign(W)
+
+    def _clip(self) -> None:
+        G = self.gradients[0].vector
+        for where in self.still:
+            G[where] = 0.0  # what is not learnt does not count in the norm
+        self.optimizer.clip(G)
 
     def _update(self, where: slice) -> None:
         G, theta = self.gradients[0].vector, self.params.vector
@@ -216,24 +222,16 @@ def _assign(state: Tree, new: Tree, path: Path, network: Network) -> None:
             state[name][...] = value
 
 
-def _leaves(tree: Tree) -> int:
-    return sum(_leaves(value) if isinstance(key, int) else 1 for key, value in tree.items())
-
-
 def coefficient_count(optimizer: Optimizer) -> int:
     """How many numbers an optimizer's update reads anew at each step."""
     return len(optimizer.coefficients(1, 0.0))
-
-
-def _path(name: str) -> Path:
-    return tuple(map(int, name.rstrip("]").partition("[")[2].split(".")))
 
 
 def segments(network: Network, params: Parameters, decays: bool) -> list[Segment]:
     """The longest runs of the flat vector that are learnt; where weights decay, they lie apart from the rest."""
     runs: list[Segment] = []
     for name, where in params.slices.items():
-        if network.is_frozen(_path(name)):
+        if network.is_frozen(split_name(name)[1]):
             continue
         decay = decays and name.startswith("W")
         if runs and runs[-1].where.stop == where.start and runs[-1].decay == decay:
@@ -245,9 +243,13 @@ def segments(network: Network, params: Parameters, decays: bool) -> list[Segment
 
 def penalties(network: Network, params: Parameters) -> list[Penalty]:
     """The penalties of the layers that are learnt."""
-    layers: dict[Path, Layer] = dict(walk(network.chain))
-    found = [Penalty(name, layers[_path(name)].l1, layers[_path(name)].l2) for name in params if name.startswith("W")]
-    return [p for p in found if (p.l1 or p.l2) and not network.is_frozen(_path(p.name))]
+    layers, found = dict(walk(network.chain)), []
+    for name in params:
+        path = split_name(name)[1]
+        l1, l2 = layers[path].l1, layers[path].l2
+        if name.startswith("W") and (l1 or l2) and not network.is_frozen(path):
+            found.append(Penalty(name, l1, l2))
+    return found
 
 
 def penalty(network: Network, params: Parameters) -> float:

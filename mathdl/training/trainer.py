@@ -17,22 +17,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mathdl import arrays
-from mathdl.arrays import Array, Vector, is_array
-from mathdl.data import Minibatches, Standardize
+from mathdl import arrays, losses, optimizers
+from mathdl.arrays import Array, Vector, to_host
+from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.source import Source
-from mathdl.errors import DataError, UsageError
-from mathdl.losses import Loss, loss as loss_named, require_two_classes
-from mathdl.network import Network, Parameters
-from mathdl.optimizers import Optimizer, optimizer as optimizer_named
-from mathdl.plan import Plan
+from mathdl.data.weights import ClassWeight
+from mathdl.errors import DataError, UsageError, unknown_name
+from mathdl.losses import Loss
+from mathdl.network import DTYPES, Network, Parameters
+from mathdl.objective import Objective
+from mathdl.optimizers import Optimizer
 from mathdl.schedules import schedule
 from mathdl.training.activations import Activations
 from mathdl.training.callbacks import Best, Callback, EarlyStopping
 from mathdl.training.diagnosis import diagnose
 from mathdl.training.history import History, Row
 from mathdl.training.interrupt import InterruptAfterMinibatch
-from mathdl.training.model import Model, checked_weights, class_weights, enter, r2_from, target_variance
+from mathdl.training.model import Model, Rows
 from mathdl.training.progress import Progress, progress
 from mathdl.training.step import EpochTable, Step, epoch_table, penalties, penalty
 
@@ -63,9 +64,13 @@ class Trainer:
             raise UsageError(f"batch_size must be an int ≥ 1, got {batch_size!r}")
         if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
             raise UsageError(f"workers must be an int ≥ 1 or None, got {workers!r}")
+        if dtype not in DTYPES:
+            raise unknown_name("dtype", dtype, DTYPES)
+        if not isinstance(network, Network):
+            raise UsageError(f"Trainer: expected a Network, got {network!r}")
         self.network = network
-        self.loss = loss_named(loss)
-        self.optimizer = optimizer_named(optimizer)
+        self.loss = losses.loss(loss)
+        self.optimizer = optimizers.optimizer(optimizer)
         self.batch_size = batch_size
         self.device = device
         self.dtype = dtype
@@ -76,6 +81,7 @@ class Trainer:
         self.standardize_targets = standardize_targets
         if standardize_targets and self.loss.kind != "regression":
             raise UsageError(f"standardize_targets is for regression losses, not {type(self.loss).__name__}")
+        Objective(network, self.loss)  # refuses a loss that the network does not fit
         self.reset()
 
     def reset(self) -> None:
@@ -92,7 +98,7 @@ class Trainer:
         self.running_figures: NDArray[Any] = np.zeros((0, 0))
         """The figures of the minibatches of an epoch that has not ended."""
         self._model: Model | None = None
-        self._data: tuple[Any, Any, Minibatches, int] | None = None
+        self._seen: tuple[Rows, Minibatches, int] | None = None
 
     # -- what has been learnt ------------------------------------------------------------------------------------------
 
@@ -100,7 +106,7 @@ class Trainer:
     def model(self) -> Model:
         """The model as it is now. It shares θ with the trainer: training on changes it."""
         if self._model is None:
-            raise UsageError("nothing has been trained yet: call fit first")
+            raise UsageError("there is no model yet: call fit (or prepare) first")
         return self._model
 
     @property
@@ -119,19 +125,16 @@ class Trainer:
     @property
     def minibatches(self) -> Sequence[tuple[NDArray[np.int64], Any, Any]]:
         """`minibatches[m]` is (rows, X, Y) of minibatch {m} of the latest epoch begun."""
-        return _Minibatches(*self._seen())
+        if self._seen is None:
+            raise UsageError("no minibatch has been seen yet: call fit first")
+        return _Minibatches(*self._seen)
 
     @property
     def A(self) -> Activations:
         """`A[l, m]` and `A[l, m, i]`: A[l]{m}(i) of the latest epoch begun, computed anew with the present θ."""
         return Activations(self.model, self.minibatches)
 
-    def _seen(self) -> tuple[Any, Any, Minibatches, int]:
-        if self._data is None:
-            raise UsageError("no minibatch has been seen yet: call fit first")
-        return self._data
-
-    # -- training --------------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -141,7 +144,7 @@ class Trainer:
         *,
         validation_data: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
         sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
+        class_weight: ClassWeight | None = None,
         early_stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callback] = (),
         verbose: bool | None = None,
@@ -149,8 +152,9 @@ class Trainer:
         """Train for `epochs` more epochs; the history of all of them.
 
         X (n, …) and Y: arrays, lists or frames; a NumPy memory map is streamed. Checked here, once: shapes, labels,
-        finiteness (`DataError`, `ShapeError`). w = sample weight × class weight. `validation_data` is (X, Y) or
-        (X, Y, weights), evaluated after each epoch. Ctrl-C stops after the running minibatch; a second one at once.
+        finiteness (`DataError`, `ShapeError`). w = sample weight × class weight; `class_weight` is {class: weight} or
+        "balanced". `validation_data` is (X, Y) or (X, Y, weights), evaluated after each epoch. Ctrl-C stops after the
+        running minibatch, and the next `fit` goes on from there; a second Ctrl-C stops at once.
         Raises `NonFiniteError` with the address of the first non-finite number if J is not finite; θ is then as it was
         before that minibatch.
         """
@@ -158,25 +162,37 @@ class Trainer:
             raise UsageError(f"epochs must be an int ≥ 0, got {epochs!r}")
         if early_stopping is not None and validation_data is None and early_stopping.monitor.startswith("val_"):
             raise UsageError(f"early stopping looks at {early_stopping.monitor!r}: pass validation_data=(Xv, Yv)")
-        X, labels, weights = self._enter(X, Y, sample_weight, class_weight)
+        if validation_data is not None and len(validation_data) not in (2, 3):
+            raise UsageError("validation_data must be (X, Y) or (X, Y, weights)")
+        rows = self._enter(X, Y, sample_weight, class_weight)
         model = self.model
-        source = model.source(X, labels, weights)
-        validation = None if validation_data is None else model.source(*validation_data)
+        source = model.source(rows)
+        validation = None
+        if validation_data is not None:
+            validation_rows = model.rows(as_arrays(validation_data[0], dtype=self.dtype)[0], *validation_data[1:])
+            validation = validation_rows, model.source(validation_rows)
         batches = Minibatches(source.n, self.batch_size, self.seed, self.shuffle)
+        if self.m and len(self.running_figures) != len(batches):
+            raise UsageError(
+                f"an epoch of {len(self.running_figures)} minibatches was interrupted after {self.m}, and these data "
+                f"make {len(batches)}: go on with the same data, or reset()"
+            )
         last = self.epoch + epochs
+        if self.best is not None and self.history.stopped == "early stopping":
+            self.best.waited = 0  # the patience begins anew
         self.history.stopped = None
         with ExitStack() as stack:
             stack.enter_context(self.params.device.active())
             steps = self._steps(source, stack)
             interrupt = stack.enter_context(InterruptAfterMinibatch())
-            bar = stack.enter_context(progress(verbose, last, len(batches), self.epoch * len(batches) + self.m))
+            bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
             while self.epoch < last and self.history.stopped is None:
-                self._data = (X, labels, batches, self.epoch)
+                self._seen = (rows, batches, self.epoch)
                 begun = perf_counter()
-                if not self._run_epoch(steps, batches, weights, bar, interrupt):
+                if not self._run_epoch(steps, batches, rows, bar, interrupt):
                     self.history.stopped = "interrupted"
                     break
-                row = self._end_epoch(model, validation, labels, weights, batches, perf_counter() - begun)
+                row = self._end_epoch(rows, validation, batches, begun)
                 bar.epoch(row)
                 if early_stopping is not None and self._is_over(early_stopping, row):
                     self.history.stopped = "early stopping"
@@ -188,49 +204,56 @@ class Trainer:
             self._restore_best()
         return self.history
 
-    def _enter(self, X: Any, Y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, Any, NDArray[Any] | None]:
-        """Data through the door: checked X and Y, the weights, and a model that fits them."""
-        X = enter(X, self.dtype)
-        shape = tuple(int(d) for d in X.shape[1:])
-        Y = arrays.to_host(Y) if is_array(Y) else np.asarray(Y)
-        if self._model is None:
-            params = self.network.initialize(shape, self.seed, self._place(X), self.dtype)
-            self._model = Model(self.network, params, self.loss, squeeze=Y.ndim == 1 and self.loss.kind != "categorical")
-        labels = self._model.check_targets(Y, X.shape[0])
-        if self.loss.kind != "regression":
-            require_two_classes(labels)
-        if self.slots is None:
-            self._model.inputs = Standardize.learn(arrays.to_host(X)) if self.standardize else None
-            self._model.targets = Standardize.learn(labels) if self.standardize_targets else None
-            self.slots = _slots(self.optimizer, self.params)
-        weights = None
-        if sample_weight is not None or class_weight is not None:
-            weights = np.ones(X.shape[0]) if sample_weight is None else checked_weights(sample_weight, X.shape[0])
-            if class_weight is not None:
-                if self.loss.kind == "regression":
-                    raise UsageError("class_weight is for classes; use sample_weight for regression")
-                weights = weights * class_weights(class_weight, labels, self._model.classes)
-        return X, labels, weights
+    def prepare(self, X: Any, Y: Any, classes: Sequence[str] | None = None) -> None:
+        """What `fit` does before its first step: check the data, draw θ, learn the standardization.
 
-    def _place(self, X: Any) -> str:
-        return arrays.device(self.device, X).name
+        For a checkpoint to be restored into (`restore_checkpoint`), or for θ to be assigned to. `classes` names the
+        classes of the model.
+        """
+        self._enter(X, Y)
+        if classes is not None:
+            self.model.classes = tuple(classes)
+
+    def _enter(self, X: Any, Y: Any, sample_weight: Any = None, class_weight: ClassWeight | None = None) -> Rows:
+        """Data through the door, and a model that fits them. Data that are refused leave no trace."""
+        X = as_arrays(X, dtype=self.dtype)[0]
+        model = self._model or self._new_model(X)
+        rows = model.rows(X, Y, sample_weight, class_weight)
+        if self.loss.kind != "regression":
+            losses.require_two_classes(rows.targets)
+        if self._model is None:
+            model.squeeze = rows.Y.ndim == 1 and self.loss.kind != "categorical"
+            model.inputs = Standardize.learn(to_host(X)) if self.standardize else None
+            model.targets = Standardize.learn(rows.targets) if self.standardize_targets else None
+            self._model, self.slots = model, _slots(self.optimizer, model.params)
+        return rows
+
+    def _new_model(self, X: Any) -> Model:
+        shape = tuple(int(d) for d in X.shape[1:])
+        params = self.network.initialize(shape, self.seed, arrays.device(self.device, X).name, self.dtype)
+        return Model(self.network, params, self.loss)
 
     def _steps(self, source: Source, stack: ExitStack) -> dict[int, Step]:
         """A step for each size of minibatch: the whole ones, and the last if it is short."""
-        B = min(self.batch_size, source.n)
-        sizes = [B] + ([source.n % B] if source.n % B else [])
         model, params = self.model, self.params
-        scale = model.target_scale()
-        metrics = model.objective.metrics(None if scale is None else params.device.put(scale, self.dtype))
-        assert self.slots is not None
+        B = min(self.batch_size, source.n)
+        metrics = model.objective.metrics(model.target_scale())
         steps: dict[int, Step] = {}
-        for size in sizes:
-            plan: Plan = self.network.plan(params.input_shape, size, self.dtype, params.device.name)
+        for size in [B, source.n % B] if source.n % B else [B]:
+            plan = self.network.plan(params.input_shape, size, self.dtype, params.device.name)
             gradients = steps[B].gradients if steps else ()
+            minibatch = source.minibatch(size)
             step = Step(
-                model.objective, params, self.optimizer, dict(self.slots), plan, source.minibatch(size), metrics,
-                self.workers, gradients,
-            )  # fmt: skip
+                model.objective,
+                params,
+                self.optimizer,
+                self.slots or {},
+                plan,
+                minibatch,
+                metrics,
+                self.workers,
+                gradients,
+            )
             steps[size] = stack.enter_context(step)
         return steps
 
@@ -238,14 +261,13 @@ class Trainer:
         self,
         steps: Mapping[int, Step],
         batches: Minibatches,
-        weights: NDArray[Any] | None,
+        data: Rows,
         bar: Progress,
         interrupt: InterruptAfterMinibatch,
     ) -> bool:
         """Steps from {m} = `self.m` to the end of the epoch; False if interrupted before it."""
         rows = batches.rows(self.epoch)
-        totals = minibatch_totals(rows, weights)
-        table = self._table(next(iter(steps.values())), totals, len(rows))
+        table = self._table(next(iter(steps.values())), minibatch_totals(rows, data.weights))
         try:
             for m in range(self.m, len(rows)):
                 step = steps[len(rows[m])]
@@ -259,60 +281,51 @@ class Trainer:
                 if interrupt.asked and self.m < len(rows):
                     return False
         finally:
-            self.running_figures = np.array(arrays.to_host(table.figures))
+            self.running_figures = np.array(to_host(table.figures))
         return True
 
-    def _table(self, step: Step, totals: Sequence[float], M: int) -> EpochTable:
-        first = self.step - self.m
+    def _table(self, step: Step, totals: Sequence[float]) -> EpochTable:
+        first, M = self.step - self.m, len(totals)
         rate = schedule(self.optimizer.learning_rate)
-        column = "val_loss" if self.history.rows and "val_loss" in self.history.rows[0] else "loss"
-        factor = rate.factor_after(self.history[column]) if self.history.rows else 1.0
-        rates = [factor * rate.at(first + m, (first + m) / M) for m in range(M)]
+        seen = [row["val_loss"] for row in self.history if "val_loss" in row]
+        factor = rate.factor_after(seen or [row["loss"] for row in self.history])
+        rates = [factor * rate.at(first + m, self.epoch + m / M) for m in range(M)]
         table = epoch_table(step, totals, rates, first, self.seed, self.epoch)
         if self.m:  # an epoch that was interrupted goes on
             table.figures[...] = self.params.device.put(self.running_figures, self.dtype)
         self._rate = rates[-1]
         return table
 
-    def _end_epoch(
-        self,
-        model: Model,
-        validation: Source | None,
-        labels: NDArray[Any],
-        weights: NDArray[Any] | None,
-        batches: Minibatches,
-        seconds: float,
-    ) -> Row:
-        totals = np.array(minibatch_totals(batches.rows(self.epoch), weights))
-        means = (totals @ self.running_figures.astype(np.float64) / totals.sum()).tolist()
-        figures = dict(zip(["loss", *model.objective.metrics()], means, strict=True))
-        if "mse" in figures:
-            figures["r2"] = r2_from(figures.pop("mse"), target_variance(labels, weights))
-        begun = perf_counter()
+    def _end_epoch(self, rows: Rows, validation: tuple[Rows, Source] | None, batches: Minibatches, begun: float) -> Row:
+        totals = np.array(minibatch_totals(batches.rows(self.epoch), rows.weights))
+        means: list[float] = (totals @ self.running_figures.astype(np.float64) / totals.sum()).tolist()
+        figures = self.model.named(means, rows)
         if validation is not None:
-            figures |= {f"val_{name}": value for name, value in model.figures(validation, self.workers).items()}
-        seconds += perf_counter() - begun
+            found = self.model.figures(*validation, self.workers)
+            figures |= {f"val_{name}": value for name, value in found.items()}
+        if penalties(self.network, self.params):
+            figures["penalty"] = penalty(self.network, self.params)
         self.epoch += 1
         self.m = 0
-        row: Row = {"epoch": self.epoch, "step": self.step, **figures, "learning_rate": self._rate, "seconds": seconds}
-        if penalties(self.network, self.params):
-            row["penalty"] = penalty(self.network, self.params)
+        row: Row = {"epoch": self.epoch, "step": self.step, **figures, "learning_rate": self._rate}
+        row["seconds"] = perf_counter() - begun
         self.history.rows.append(row)
         return row
 
     def _is_over(self, stopping: EarlyStopping, row: Row) -> bool:
-        value = stopping.value(row)
-        if self.best is None or stopping.improves(value, self.best.value):
-            theta, state = arrays.to_host(self.params.vector), arrays.to_host(self.params.state.vector)
-            self.best = Best(value, self.epoch, np.array(theta), np.array(state))
-        return self.epoch - self.best.epoch >= stopping.patience
+        value, best = stopping.value(row), self.best
+        if best is None or best.monitor != stopping.monitor or stopping.improves(value, best.value):
+            theta, state = np.array(to_host(self.params.vector)), np.array(to_host(self.params.state.vector))
+            self.best = best = Best(stopping.monitor, value, self.epoch, theta, state)
+        else:
+            best.waited += 1
+        return best.waited >= stopping.patience
 
     def _restore_best(self) -> None:
         if self.best is not None:
             params = self.params
             params.vector[...] = params.device.put(self.best.theta)
             params.state.vector[...] = params.device.put(self.best.state)
-            params.version += 1
 
 
 def _slots(optimizer: Optimizer, params: Parameters) -> Vector:
@@ -327,19 +340,24 @@ def minibatch_totals(rows: Sequence[NDArray[np.int64]], weights: NDArray[Any] | 
     totals = [float(len(r)) if weights is None else float(np.sum(weights[r])) for r in rows]
     if 0.0 in totals:
         raise DataError(
-            f"the weights of minibatch {{{totals.index(0.0)}}} sum to 0: leave rows of weight 0 out, or use a larger batch_size"
+            f"the weights of minibatch {{{totals.index(0.0)}}} sum to 0: leave rows of weight 0 out, "
+            "or use a larger batch_size"
         )
     return totals
 
 
 class _Minibatches(Sequence[tuple[NDArray[np.int64], Any, Any]]):
-    def __init__(self, X: Any, Y: Any, batches: Minibatches, epoch: int) -> None:
-        self._X, self._Y = X, Y
+    def __init__(self, data: Rows, batches: Minibatches, epoch: int) -> None:
+        self._data = data
         self._rows = batches.rows(epoch)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, m: Any) -> Any:
-        rows = self._rows[m]
-        return rows, self._X[rows], self._Y[rows]
+        if isinstance(m, slice):
+            return [self[k] for k in range(*m.indices(len(self)))]
+        rows, X = self._rows[m], self._data.X
+        if not isinstance(X, np.ndarray):
+            return rows, arrays.namespace(X).take(X, arrays.device_of(X).put(rows), axis=0), self._data.Y[rows]
+        return rows, np.asarray(X[rows]), self._data.Y[rows]

@@ -36,7 +36,9 @@ def test_cnn(input_shape):
 
 
 def test_cnn_needs_images():
-    with pytest.raises(UsageError, match="cnn takes images p × q × k, the data have 1 axes"):
+    with pytest.raises(
+        UsageError, match="cnn takes images p × q × k, and an instance of the data is 64; use --model mlp"
+    ):
         build("cnn", (64,), 10)
 
 
@@ -46,6 +48,7 @@ def test_cnn_needs_images():
         ("categorical", [md.Dense(3), md.Softmax()]),
         ("binary", [md.Dense(3), md.Sigmoid()]),
         ("regression", [md.Dense(3)]),
+        ("counts", [md.Dense(3), md.Softplus()]),
     ],
 )
 @pytest.mark.parametrize("name", sorted(BUILT_IN))

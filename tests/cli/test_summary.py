@@ -39,23 +39,23 @@ def summary(capsys, *argv):
 
 def test_figures(capsys):
     lines = json.loads(summary(capsys, "mlp", "--input-shape", "8,8,1", "--outputs", "10", "--json"))
-    assert [line["layer"] for line in lines[:2]] == ["Flatten()", "Dense(128)"]
+    assert [line["layer"] for line in lines[:2]] == ["Flatten()", "Dense(256)"]
     dense = lines[1]
     assert dense["path"] == [2]
-    assert dense["shape"] == [128]
-    assert dense["n"] == 128
-    assert dense["parameters"] == 64 * 128 + 128
-    assert dense["multiply_adds"] == 64 * 128
-    assert dense["bytes"] == 4 * 128
+    assert dense["shape"] == [256]
+    assert dense["n"] == 256
+    assert dense["parameters"] == 64 * 256 + 256
+    assert dense["multiply_adds"] == 64 * 256
+    assert dense["bytes"] == 4 * 256
 
 
 def test_layout(capsys):
     out = summary(capsys, "mlp", "--input-shape", "8x8x1", "--outputs", "10", "--batch-size", "64").splitlines()
     assert out[0].split() == ["l", "layer", "A^[l]", "n^[l]", "parameters", "multiply-adds", "memory"]
     assert out[1].split() == ["0", "X", "A^[0]", "8", "×", "8", "×", "1", "64", "256", "B"]
-    assert out[3].split() == ["2", "Dense(128)", "A^[2]", "128", "128", "8,320", "8,192", "512", "B"]
-    parameters = 64 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
-    assert out[-2].split()[:4] == ["L", "=", "7", f"{parameters:,}"]
+    assert out[3].split() == ["2", "Dense(256)", "A^[2]", "256", "256", "16,640", "16,384", "1.0", "KiB"]
+    parameters = 64 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10
+    assert out[-2].split()[:4] == ["L", "=", "9", f"{parameters:,}"]
     assert out[-1].startswith("B = 64: activations ")
 
 

@@ -161,13 +161,13 @@ def test_rows_of_narrow_channels_become_wide():
     assert wide(normal(32, 28, 28, 32)).shape[1] == 512
 
 
-def test_cache_is_the_normalized_input_and_rows_of_channels(backend):
+def test_cache_is_the_centred_input_and_rows_of_channels(backend):
     X = backend.put(normal(4, 2, 3))
     context = context_for(BatchNorm(), (2, 3), backend, training=True, instances=4)
     _, cache = BatchNorm().forward(put_tree(parameters(3), backend), X, context)
     assert isinstance(cache, BatchNormCache)
-    assert BatchNormCache._fields == ("N", "gamma", "scale", "mean", "variance", "entries", "total")
-    assert cache.N.shape[0] * cache.N.shape[1] == 24
+    assert BatchNormCache._fields == ("C", "gamma", "scale", "mean", "variance", "entries", "total")
+    assert cache.C.shape[0] * cache.C.shape[1] == 24
     assert cache.gamma.shape == cache.scale.shape == cache.mean.shape == cache.variance.shape == (3,)
     assert cache.entries == 8
 

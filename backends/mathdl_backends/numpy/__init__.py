@@ -1,4 +1,4 @@
-"""NUMPY: numbers in host memory. Steps run on shards of instances, in worker threads or with a threaded BLAS."""
+"""NUMPY: numbers in host memory. Steps run on worker threads: in shards of instances, or in pieces of products."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ np.empty((32 << 20) - (64 << 10), dtype=np.uint8)
 
 @cache
 def kernels() -> Mapping[str, Any]:
-    from mathdl_backends.numpy import windows
+    from mathdl_backends.numpy import sums, windows
 
-    return windows.KERNELS
+    return {**sums.KERNELS, **windows.KERNELS}
 
 
 def fuse(primitive: Any) -> None:

@@ -1,6 +1,7 @@
-"""How a step runs on a CPU: shards of instances on worker threads with one BLAS thread each, or whole with a threaded BLAS.
+"""How a step runs on a CPU: its shards on worker threads, or, if it is not cut, the pieces of its large products.
 
-The cut into shards comes from the plan, and every sum over shards is taken in the order of the shards: the number of
+BLAS runs on one thread all the while: on several it rounds differently, by their number. The cuts come from the plan
+and from the shapes of the products, and every sum over shards is taken in the order of the shards: so the number of
 workers and their timing never change a bit of the result.
 """
 
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import cache
+from queue import SimpleQueue
 from threading import Condition, Lock, Semaphore, Thread
 from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from mathdl_backends.numpy.namespace import blas
+from mathdl.errors import UsageError
+from mathdl_backends.numpy.namespace import MOST_PIECES, products
 
-_SMALLEST_SPREAD = 100_000
+_SMALLEST_SPREAD = 300_000
 """Elements below which handing elementwise work to another thread costs more than it saves."""
 
 
@@ -29,35 +34,6 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class _BlasLimit:
-    """The process-wide number of BLAS threads: the least that a running execution asks for; restored after the last."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._asked: list[int] = []
-        self._limiter: Any = None
-
-    def ask(self, threads: int) -> None:
-        with self._lock:
-            self._asked.append(threads)
-            self._apply()
-
-    def release(self, threads: int) -> None:
-        with self._lock:
-            self._asked.remove(threads)
-            self._apply()
-
-    def _apply(self) -> None:
-        if self._limiter is not None:
-            self._limiter.restore_original_limits()
-            self._limiter = None
-        if self._asked:
-            self._limiter = ThreadpoolController().limit(limits=min(self._asked), user_api="blas")
-
-
-_blas_limit = _BlasLimit()
-
-
 class ShardedExecution:
     """Runs steps of `shards` shards on `workers` threads (None: the cores that this process may use)."""
 
@@ -66,44 +42,35 @@ class ShardedExecution:
         self.shards = shards
         # Shards that wait for one another need a thread each; the gate keeps `workers` of them running.
         self._meeting = _Meeting(shards, self.workers) if couples_instances and shards > 1 else None
-        self._threads = shards if self._meeting else min(self.workers, shards)
-        self._blas_threads = self.workers if shards == 1 else 1
+        self._threads = shards if self._meeting else min(self.workers, shards if shards > 1 else MOST_PIECES)
         self._team: _Team | None = None
         self._errstate: Any = None
 
     def __enter__(self) -> ShardedExecution:
-        _blas_limit.ask(self._blas_threads)
-        blas.threaded = self.shards == 1
+        _one_blas_thread.begin()
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
-        self._team = _Team(self._threads) if self._threads > 1 else None
+        self._team = _Team(self._threads)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._team is not None:
-            self._team.dismiss()
-            self._team = None
+        team, self._team = self._entered(), None
         self._errstate.__exit__(None, None, None)
-        blas.threaded = False
-        _blas_limit.release(self._blas_threads)
+        try:
+            team.dismiss()
+        finally:
+            _one_blas_thread.end()
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        if self._team is None or count == 1:
-            return [task(shard) for shard in range(count)]
-        if self._meeting is None:
-            return self._team.map(task, count)
-        meeting = self._meeting
-        meeting.begin()
-
-        def gated(shard: int) -> Any:
-            with meeting.gate:
-                try:
-                    return task(shard)
-                except BaseException:
-                    meeting.abandon()
-                    raise
-
-        return self._team.map(gated, count)
+        team, meeting = self._entered(), self._meeting
+        before = products.share
+        products.share = team.map if self.shards == 1 else None
+        try:
+            if self.shards == 1:
+                return [task(shard) for shard in range(count)]
+            return team.map(task, count) if meeting is None else meeting.hold(team, task, count)
+        finally:
+            products.share = before
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         if count == 1 or self._meeting is None:
@@ -112,81 +79,133 @@ class ShardedExecution:
         return lambda x: meeting.sum(shard, x)
 
     def spread(self, task: Callable[[slice], Any], size: int) -> None:
-        pieces = min(self.workers, self._threads)
-        if self._team is None or pieces == 1 or size < _SMALLEST_SPREAD:
-            task(slice(0, size))
-            return
+        pieces = min(self.workers, self._threads) if size >= _SMALLEST_SPREAD else 1
         step = -(-size // pieces)
-        self._team.map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), pieces)
+        self._entered().map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), pieces)
 
     def finite(self, J: Any) -> bool:
         return math.isfinite(float(J[0]))
+
+    def _entered(self) -> _Team:
+        if self._team is None:
+            raise UsageError("an execution runs steps while it is open: write `with execution:` around them")
+        return self._team
 
 
 def _same(x: Any) -> Any:
     return x
 
 
+class _OneBlasThread:
+    """BLAS on one thread, process-wide, from the first `begin` to the last `end`; then on as many as before."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._open = 0
+        self._before: list[int] = []
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._open == 0:
+                self._before = [library.num_threads for library in _blas_libraries()]
+                for library in _blas_libraries():
+                    _set_threads(library, 1)
+            self._open += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if self._open == 0:
+                for library, threads in zip(_blas_libraries(), self._before, strict=True):
+                    _set_threads(library, threads)
+
+
+def _set_threads(library: Any, threads: int) -> None:
+    # threadpoolctl obeys one thread of a process alone and ignores the others; executions take turns by their own lock.
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+@cache
+def _blas_libraries() -> list[Any]:
+    """The BLAS libraries of this process; to find them takes milliseconds."""
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
 class _Team:
-    """Threads kept alive: member k does the tasks k, k + n, …; the caller is member 0."""
+    """Threads that are hired for the first job and kept alive until `dismiss`; the caller is a member too."""
 
     def __init__(self, members: int) -> None:
         self._members = members
-        self._go = [Lock() for _ in range(members)]
-        self._done = [Lock() for _ in range(members)]
-        for lock in (*self._go, *self._done):
-            lock.acquire()
-        self._task: Callable[[int], Any] | None = None
-        self._count = 0
-        self._results: list[Any] = []
-        self._errors: list[BaseException | None] = []
-        self._hired = [
-            Thread(target=copy_context().run, args=(self._work, k), daemon=True, name=f"mathdl-worker-{k}")
-            for k in range(1, members)
-        ]
-        for thread in self._hired:
-            thread.start()
+        self._hired: list[tuple[Thread, SimpleQueue[Any]]] = []
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        self._task, self._count = task, count
-        self._results, self._errors = [None] * count, [None] * count
-        for k in range(1, self._members):
-            self._go[k].release()
-        self._share(0)
-        for k in range(1, self._members):
-            self._done[k].acquire()
-        results, errors = self._results, [error for error in self._errors if error is not None]
-        self._task, self._results = None, []
-        if errors:
-            raise next((error for error in errors if not isinstance(error, _Abandoned)), errors[0])
-        return results
+        """`[task(0), …, task(count - 1)]`; the first error in that order is raised when all have ended."""
+        members = min(self._members, count)
+        if members <= 1:
+            return [task(j) for j in range(count)]
+        while len(self._hired) < members - 1:
+            self._hire()
+        job = _Job(task, count)
+        for _, orders in self._hired[: members - 1]:
+            orders.put((copy_context(), job))
+        job.work()
+        return job.outcome()
 
     def dismiss(self) -> None:
-        self._task = None
-        for k in range(1, self._members):
-            self._go[k].release()
-        for thread in self._hired:
+        for _, orders in self._hired:
+            orders.put(None)
+        for thread, _ in self._hired:
             thread.join()
+        self._hired = []
 
-    def _work(self, k: int) -> None:
-        blas.threaded = False
-        with np.errstate(all="ignore"):
-            while True:
-                self._go[k].acquire()
-                if self._task is None:
-                    return
-                self._share(k)
-                self._done[k].release()
+    def _hire(self) -> None:
+        orders: SimpleQueue[Any] = SimpleQueue()
+        thread = Thread(target=_obey, args=(orders,), daemon=True, name=f"mathdl-worker-{len(self._hired) + 1}")
+        thread.start()
+        self._hired.append((thread, orders))
 
-    def _share(self, k: int) -> None:
-        task = self._task
-        assert task is not None
-        for j in range(k, self._count, self._members):
+
+def _obey(orders: SimpleQueue[Any]) -> None:
+    while (order := orders.get()) is not None:
+        context, job = order
+        context.run(job.work)
+        del order, context, job  # what a step leaves behind would live on until the next one
+
+
+class _Job:
+    """Tasks 0 … count − 1, each taken by the member who is free first: one who wakes late holds up nobody."""
+
+    def __init__(self, task: Callable[[int], Any], count: int) -> None:
+        self._task = task
+        self._left = deque(range(count))
+        self._results: list[Any] = [None] * count
+        self._errors: list[BaseException | None] = [None] * count
+        self._ended: SimpleQueue[int] = SimpleQueue()
+
+    def work(self) -> None:
+        """Do tasks until none is left."""
+        while self._left:
             try:
-                self._results[j] = task(j)
+                j = self._left.popleft()
+            except IndexError:  # another member was faster
+                return
+            try:
+                self._results[j] = self._task(j)
             except BaseException as error:  # handed to the caller, who raises it
                 self._errors[j] = error
-                return
+            self._ended.put(j)
+
+    def outcome(self) -> list[Any]:
+        """The results, when all tasks have ended; or the first error that is not the consequence of another."""
+        for _ in self._results:
+            self._ended.get()
+        errors = [error for error in self._errors if error is not None]
+        if errors:
+            raise next((error for error in errors if not isinstance(error, _Abandoned)), errors[0])
+        return self._results
 
 
 class _Abandoned(Exception):
@@ -197,28 +216,45 @@ class _Meeting:
     """A barrier between shards at which their arrays are added, in the order of the shards."""
 
     def __init__(self, shards: int, workers: int) -> None:
-        self.gate = Semaphore(workers)
         self._shards = shards
+        self._workers = workers
         self._condition = Condition()
-        self.begin()
+        self._begin()
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Forget what an abandoned step left behind."""
+        self._gate = Semaphore(self._workers)
         self._parts: list[Any] = [None] * self._shards
         self._arrived = self._round = 0
         self._sum: Any = None
         self._abandoned = False
 
-    def abandon(self) -> None:
-        with self._condition:
-            self._abandoned = True
-            self._condition.notify_all()
+    def hold(self, team: _Team, task: Callable[[int], Any], count: int) -> list[Any]:
+        """`team.map(task, count)` for tasks that meet; one that fails makes the others fail, who would wait forever."""
+        if count != self._shards:
+            raise UsageError(f"shards that are coupled run together: {self._shards} of them, not {count}")
+        self._begin()
+
+        def gated(shard: int) -> Any:
+            try:
+                with self._gate:
+                    return task(shard)
+            except BaseException:
+                self._abandon()
+                raise
+
+        try:
+            return team.map(gated, count)
+        except BaseException:  # an interrupt may come between the tasks
+            self._abandon()
+            raise
 
     def sum(self, shard: int, x: Any) -> Any:
-        """Σ over the shards of what each brings; waits for all of them."""
+        """Σ over the shards of what each brings; waits for all of them. The result is one array for all."""
         with self._condition:
             self._parts[shard] = x
             self._arrived += 1
+            mine = self._round
             if self._arrived == self._shards:
                 self._sum = self._parts[0]
                 for part in self._parts[1:]:
@@ -227,12 +263,17 @@ class _Meeting:
                 self._round += 1
                 self._condition.notify_all()
                 return self._sum
-            mine = self._round
-            self.gate.release()  # while this shard waits, another may run
-            while self._round == mine and not self._abandoned:
-                self._condition.wait()
-            result = self._sum
-        self.gate.acquire()
-        if self._abandoned and self._round == mine:
-            raise _Abandoned
-        return result
+        self._gate.release()  # while this shard waits, another may run
+        try:
+            with self._condition:
+                self._condition.wait_for(lambda: self._round != mine or self._abandoned)
+                if self._round == mine:
+                    raise _Abandoned
+                return self._sum  # the next sum is not made before this shard brings its part
+        finally:
+            self._gate.acquire()
+
+    def _abandon(self) -> None:
+        with self._condition:
+            self._abandoned = True
+            self._condition.notify_all()
