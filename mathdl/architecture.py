@@ -100,9 +100,9 @@ def layers_from_dicts(records: Any, kinds: Mapping[str, Any] = KINDS) -> list[La
     try:
         return _layers(records, kinds)
     except MathdlError as error:
-        if error.path:
-            error.add_note(f"in layer l = {'.'.join(map(str, error.path))}")
-            error.path = ()
+        if error.layer_path:
+            error.add_note(f"in layer l = {'.'.join(map(str, error.layer_path))}")
+            error.layer_path = ()
         raise
 
 
@@ -114,7 +114,7 @@ def _layers(records: Any, kinds: Mapping[str, Any], first: int = 1) -> list[Laye
         try:
             found.append(layer_from_dict(record, kinds))
         except MathdlError as error:
-            error.path = (l, *error.path)
+            error.layer_path = (l, *error.layer_path)
             raise
     return found
 

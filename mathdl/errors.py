@@ -30,7 +30,7 @@ __all__ = [
 class MathdlError(Exception):
     """The root of every error that mathdl raises on purpose."""
 
-    path: tuple[int, ...] = ()
+    layer_path: tuple[int, ...] = ()
     """Where a layer raised it: (3, 1) is the first layer inside layer 3. The network turns it into a note."""
 
 

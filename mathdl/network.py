@@ -145,9 +145,10 @@ class Network:
         try:
             yield
         except MathdlError as error:
-            if error.path:
-                error.add_note(f"in layer l = {'.'.join(map(str, error.path))}, {dict(walk(self.chain))[error.path]!r}")
-                error.path = ()
+            if error.layer_path:
+                place = ".".join(map(str, error.layer_path))
+                error.add_note(f"in layer l = {place}, {dict(walk(self.chain))[error.layer_path]!r}")
+                error.layer_path = ()
             raise
 
     def _fix(self, input_shape: Sequence[int] | int) -> Shape:

@@ -36,7 +36,8 @@ class Objective:
     def __init__(self, network: Network, loss: Loss) -> None:
         last = network.layers[-1]
         logits = getattr(loss, "logits", False)
-        paired = any(type(last) is getattr(layers, name, None) for name in loss.pairs_with)  # and no namesake of one's own
+        # the layers themselves, and no namesake of one's own
+        paired = any(type(last) is getattr(layers, name, None) for name in loss.pairs_with)
         if paired and logits:
             raise UsageError(f"{loss!r} takes logits, but the network ends in {last!r}: leave out one of the two")
         if loss.pairs_with and not paired and not logits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 from mathdl.arrays import backend_of, namespace
@@ -37,27 +38,39 @@ class Primitive:
         self.__module__ = body.__module__
         self.__wrapped__ = body
         self.pointwise = pointwise
-        self._kernels: dict[type, Kernel | None] = {}
+        self._runs: dict[type, Callable[..., Any]] = {}
         if self.name in PRIMITIVES:
             raise ValueError(f"two primitives are called {self.name!r}: kernels are registered by name")
         PRIMITIVES[self.name] = self
 
     def __call__(self, A: Any, *args: Any, **keywords: Any) -> Any:
         try:
-            kernel = self._kernels[type(A)]
+            run = self._runs[type(A)]
         except KeyError:
-            kernel = self._find(A)
-        if kernel is None or _reference_only.get():
+            run = self._runs[type(A)] = self._choose(A)
+        if _reference_only.get():
             return self.reference(A, *args, **keywords)
-        if kernel.supports is not None and kernel.supports(A, *args, **keywords) is not None:
-            return self.reference(A, *args, **keywords)
-        return kernel.run(A, *args, **keywords)
+        return run(A, *args, **keywords)
 
     def reference(self, A: Any, *args: Any, **keywords: Any) -> Any:
         """Run the body itself."""
         if self.pointwise:
             return self.__wrapped__(namespace(A), A, *args, **keywords)
         return self.__wrapped__(A, *args, **keywords)
+
+    def _choose(self, A: Any) -> Callable[..., Any]:
+        """What runs for arrays of the type of A: decided once, so that a call costs no more than it must."""
+        kernel = self._find(A)
+        if kernel is None:
+            return partial(self.__wrapped__, namespace(A)) if self.pointwise else self.__wrapped__
+        supports = kernel.supports
+        if supports is None:
+            return kernel.run
+
+        def run_if_supported(*args: Any, **keywords: Any) -> Any:
+            return (kernel.run if supports(*args, **keywords) is None else self.reference)(*args, **keywords)
+
+        return run_if_supported
 
     def explain(self, A: Any, *args: Any, **keywords: Any) -> str:
         """What a call with these arguments runs, and why: `numpy kernel`, or `reference: …`."""
@@ -72,10 +85,7 @@ class Primitive:
     def _find(self, A: Any) -> Kernel | None:
         found = backend_of(A)
         kernel: Kernel | None = found.kernels().get(self.name)
-        if kernel is None and self.pointwise:
-            kernel = found.fuse(self)
-        self._kernels[type(A)] = kernel
-        return kernel
+        return found.fuse(self) if kernel is None and self.pointwise else kernel
 
 
 def primitive(body: Callable[..., Any]) -> Primitive:

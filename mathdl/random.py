@@ -52,7 +52,7 @@ LOW = 0xFFFFFFFF
 
 
 def philox(counter: Sequence[Array], key: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
-    """Philox4x32-10 of four counter words under two key words below 2³²: uint64 arrays that broadcast together, or ints.
+    """Philox4x32-10 of four counter words under two key words, all below 2³²: uint64 arrays that broadcast, or ints.
 
     A round takes c to (⌊M₁c₂ / 2³²⌋ ⊕ c₁ ⊕ k₀, M₁c₂ mod 2³², ⌊M₀c₀ / 2³²⌋ ⊕ c₃ ⊕ k₁, M₀c₀ mod 2³²).
     """

@@ -31,7 +31,7 @@ def test_diabetes(accuracy, tmp_path, capsys):
     assert set(figures) >= {"commit", "cpu", "cores", "python", "numpy"}
     assert [row["seed"] for row in result["seeds"]] == [0, 3]
     assert result["mean"] == pytest.approx(sum(row["r2"] for row in result["seeds"]) / 2)
-    assert result["holds"]
+    assert result["holds"] is None  # of two seeds nothing is asked
     assert status == 0
     assert "mean r2" in capsys.readouterr().out
 
@@ -55,7 +55,12 @@ def test_what_is_asked(accuracy, monkeypatch, capsys, r2, seconds, holds):
 
 
 def test_far_below_least_squares(accuracy, monkeypatch, capsys):
-    monkeypatch.setattr(accuracy, "trained", lambda measure, seed: {"test": {"r2": 0.5 - seed / 50}, "seconds": 1.0})
-    monkeypatch.setattr(accuracy, "least_squares", lambda data, seed: 0.55)
-    assert accuracy.main(["--only", "diabetes", "--seeds", "0,1,2"]) == 0
-    assert accuracy.main(["--only", "diabetes", "--seeds", "0,1,3"]) == 1
+    for gap, status in [(0.09, 0), (0.11, 1)]:
+        r2 = lambda seed, gap=gap: 0.6 - gap * (seed == 7)  # noqa: E731
+        monkeypatch.setattr(
+            accuracy, "trained", lambda measure, seed, r2=r2: {"test": {"r2": r2(seed)}, "seconds": 1.0}
+        )
+        monkeypatch.setattr(accuracy, "least_squares", lambda data, seed: 0.6)
+        assert accuracy.main(["--only", "diabetes"]) == status
+    assert accuracy.main(["--only", "diabetes", "--seeds", "7"]) == 0
+    assert "too few seeds to judge" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, Un
 from mathdl.initializers import constant
 from mathdl.network import feeding_relu
 from support import assert_close, check_gradient, host, normal
-from trainings import Bare, Scale, cnn, mlp, plain
+from trainings import Bare, Scale, Unasked, cnn, mlp, plain
 
 NETWORKS = {
     "mlp": (plain, (5,)),
@@ -151,6 +151,19 @@ def test_float32_is_float64_rounded_once():
     np.testing.assert_array_equal(plain().initialize((5,)).vector, twice.vector.astype("float32"))
 
 
+class Double(md.Layer):
+    """Two weights of one shape."""
+
+    def shapes(self, input):
+        return input, {"W": 2 * input, "Wh": 2 * input}
+
+    def forward(self, params, A, context):
+        raise NotImplementedError
+
+    def backward(self, dA, cache, into, input_gradient=True):
+        raise NotImplementedError
+
+
 def test_weights_know_their_place_and_nothing_else():
     one = md.Network([md.Dense(4), md.ReLU(), md.Dense(4), md.Tanh()]).initialize((4,), seed=1)
     more = md.Network([md.Dense(4), md.ReLU(), md.Dense(4), md.Tanh(), md.Dense(9)]).initialize((4,), seed=1)
@@ -158,6 +171,8 @@ def test_weights_know_their_place_and_nothing_else():
         np.testing.assert_array_equal(one[name], more[name])
     assert not np.array_equal(one["W[1]"], one["W[3]"])
     assert not np.array_equal(one["W[1]"], md.Network([md.Dense(4), md.ReLU()]).initialize((4,), seed=2)["W[1]"])
+    other = md.Network([Double()]).initialize((4,), seed=1)
+    assert not np.array_equal(other["W[1]"], other["Wh[1]"])
     inner = md.Network([md.ReLU(), md.Residual([md.Dense(4)], shortcut=[md.Dense(4)])]).initialize((4,), seed=1)
     assert not np.array_equal(inner["W[2.1]"], inner["W[2.2]"])
 
@@ -322,6 +337,14 @@ def test_gradient_of_a_whole_network(backend, name, training):
     check_gradient(f, {**values, "X": X}, {**{key: host(grads[key]) for key in grads}, "X": host(dX)}, directions=1)
     for key, value in net.backward(R, tape, input_gradient=False)[1].items():
         np.testing.assert_array_equal(host(value), host(grads[key]))
+
+
+def test_nothing_below_the_first_parameters_is_asked_for():
+    net = md.Network([Unasked(), md.Dense(3)])
+    _, tape = net.forward(net.initialize((4,)), normal(5, 4))
+    dX, grads = net.backward(normal(5, 3), tape, input_gradient=False)
+    assert dX is None
+    assert grads["W[2]"].any()
 
 
 def test_forward_and_backward_change_nothing_that_is_the_users(backend):

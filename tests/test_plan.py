@@ -138,7 +138,7 @@ def test_empty_minibatch(B):
 def test_shapes_are_checked():
     with pytest.raises(ShapeError) as caught:
         make_plan(CNN, (10,), 4, "float32", CPU)
-    assert caught.value.path == (1,)
+    assert caught.value.layer_path == (1,)
 
 
 # -- constants -----------------------------------------------------------------------------------------------------

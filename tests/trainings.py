@@ -116,6 +116,17 @@ class Reciprocal(md.Layer):
         return -dA / (cache * cache), {}
 
 
+@dataclass(frozen=True)
+class Unasked(md.Layer):
+    """A layer whose gradient nobody may ask for."""
+
+    def forward(self, params, A, context):
+        return A, None
+
+    def backward(self, dA, cache, into, input_gradient=True):
+        raise AssertionError("nothing below is learnt")
+
+
 @dataclass
 class Bare:
     """Every member of a layer, none of them inherited: b is added to A."""

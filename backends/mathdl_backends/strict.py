@@ -19,9 +19,7 @@ from mathdl.errors import DeviceError, MissingExtraError
 try:
     import array_api_strict as namespace
 except ImportError as error:  # pragma: no cover - exercised in a subprocess by the tests
-    raise MissingExtraError(
-        'the "strict" backend needs array-api-strict: pip install "mathdl[test]"'
-    ) from error
+    raise MissingExtraError('the "strict" backend needs array-api-strict: pip install "mathdl[test]"') from error
 
 from mathdl_backends.numpy.execution import ShardedExecution
 

@@ -102,6 +102,8 @@ def _kind(config: Config) -> str | None:
 def _check_options(config: Config, loss: Loss, table: Table) -> None:
     if config.patience is not None and not config.validation:
         raise UsageError("--patience looks at validation rows: --validation must be more than 0")
+    if config.warmup and config.warmup >= int(config.epochs or 0):
+        raise UsageError(f"--warmup {config.warmup:g} leaves nothing of --epochs {config.epochs}: make it less")
     if config.class_weight is not None and loss.kind == "regression":
         raise UsageError(f"--class-weight is for classes, and {config.loss} is for numbers")
     if table.kind == "classification" and table.Y is not None and table.Y.ndim == 1:

@@ -15,7 +15,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mathdl.cli.arguments import fraction, non_negative_number, positive, positive_number, seed
-from mathdl.errors import UsageError
+from mathdl.errors import NonFiniteError, UsageError
 
 if TYPE_CHECKING:
     from mathdl.cli.run_directory import RunDirectory
@@ -158,15 +158,19 @@ def _train(task: Task, directory: RunDirectory) -> int:
     introduce(task)
     trainer, train, validation = task.trainer, task.parts["train"].table, task.parts["validation"].table
     was_over = task.has_stopped_early
-    history = trainer.fit(
-        train.X,
-        train.Y,
-        epochs=task.epochs_left,
-        validation_data=(validation.X, validation.Y) if len(validation) else None,
-        class_weight=task.config.class_weight,
-        early_stopping=task.early_stopping,
-        callbacks=[_Recorder(directory)],
-    )
+    try:
+        history = trainer.fit(
+            train.X,
+            train.Y,
+            epochs=task.epochs_left,
+            validation_data=(validation.X, validation.Y) if len(validation) else None,
+            class_weight=task.config.class_weight,
+            early_stopping=task.early_stopping,
+            callbacks=[_Recorder(directory)],
+        )
+    except NonFiniteError as error:
+        error.add_note(f"rows are counted among the {len(train)} training rows")
+        raise
     if history.stopped == "interrupted":
         save_checkpoint(trainer, directory.checkpoint_file)
         say(f"interrupted {_place(trainer)}")

@@ -39,24 +39,21 @@ class BatchNormCache(NamedTuple):
     total: Total | None
 
 
-def batch_norm_forward(
-    A: Array,
-    gamma: Array,
-    beta: Array,
-    epsilon: float,
-    entries: int,
-    total: Total | None,
-    statistics: tuple[Array, Array] | None = None,
-) -> tuple[Array, BatchNormCache]:
-    """γ ∘ N + β, with the `statistics` (μ, v) given, or those of the minibatch, over which `total` sums; v is biased."""
-    xp, X, k = namespace(A), wide(A), A.shape[-1]
-    mean = total(channel_sums(X, k)) / entries if statistics is None else statistics[0]
+def batch_statistics(X: Array, k: int, total: Total, entries: int) -> tuple[Array, Array, Array]:
+    """(C, μ, v) of wide rows over the whole minibatch; v is biased, divided by `entries`."""
+    mean = total(channel_sums(X, k)) / entries
     C = X - across(mean, X)
-    variance = total(channel_sums(C * C, k)) / entries if statistics is None else statistics[1]
-    scale = 1.0 / xp.sqrt(variance + epsilon)
-    Y = C * across(gamma * scale, X)
-    Y += across(beta, X)
-    return xp.reshape(Y, A.shape), BatchNormCache(C, gamma, scale, mean, variance, entries, total)
+    return C, mean, total(channel_sums(C * C, k)) / entries
+
+
+def batch_norm_forward(
+    C: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float, entries: int, total: Total | None
+) -> tuple[Array, BatchNormCache]:
+    """γ ∘ N + β, in wide rows as C."""
+    scale = 1.0 / namespace(C).sqrt(variance + epsilon)
+    Y = C * across(gamma * scale, C)
+    Y += across(beta, C)
+    return Y, BatchNormCache(C, gamma, scale, mean, variance, entries, total)
 
 
 def batch_norm_backward(
@@ -125,10 +122,15 @@ class BatchNorm(Layer):
 
     def forward(self, params: Tree, A: Array, context: Context) -> tuple[Array, BatchNormCache]:
         entries = context.instances * prod(A.shape[1:-1])
-        gamma, beta, state = params["gamma"], params["beta"], context.state
-        if context.training:
-            return batch_norm_forward(A, gamma, beta, self.epsilon, entries, context.total)
-        return batch_norm_forward(A, gamma, beta, self.epsilon, entries, None, (state["mean"], state["variance"]))
+        X, total = wide(A), context.total if context.training else None
+        if total is not None:
+            C, mean, variance = batch_statistics(X, A.shape[-1], total, entries)
+        else:
+            mean, variance = context.state["mean"], context.state["variance"]
+            C = X - across(mean, X)
+        gamma, beta = params["gamma"], params["beta"]
+        Y, cache = batch_norm_forward(C, gamma, beta, mean, variance, self.epsilon, entries, total)
+        return namespace(A).reshape(Y, A.shape), cache
 
     def backward(
         self, dA: Array, cache: BatchNormCache, into: Tree = NOTHING, input_gradient: bool = True

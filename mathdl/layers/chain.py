@@ -48,7 +48,7 @@ def chain_shapes(chain: Chain, input: Shape) -> tuple[dict[int, Shape], dict[int
         try:
             input, parameters[l] = layer.shapes(input)
         except MathdlError as error:
-            error.path = (l, *error.path)
+            error.layer_path = (l, *error.layer_path)
             raise
         outputs[l] = input
     return outputs, parameters

@@ -1,8 +1,8 @@
 """What a layer is: the protocol that the network relies on, and the context that a forward pass hands down.
 
 A layer is a frozen dataclass that holds configuration only, never arrays. Its mathematics stands beside it as two pure
-functions, `<layer>_forward` and `<layer>_backward`. Inheriting `Layer` takes its defaults (no parameters, same shape out
-as in); a class of one's own that inherits nothing must have every member named here.
+functions, `<layer>_forward` and `<layer>_backward`. Inheriting `Layer` takes its defaults (no parameters, same shape
+out as in); a class of one's own that inherits nothing must have every member named here.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ class Trainer:
                 if interrupt.asked and self.m < len(rows):
                     return False
         finally:
-            self.running_figures = np.array(to_host(table.figures))
+            self.running_figures = to_host(table.figures)
         return True
 
     def _table(self, step: Step, totals: Sequence[float]) -> EpochTable:

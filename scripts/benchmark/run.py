@@ -138,13 +138,12 @@ def table(results: dict[str, Any]) -> str:
     frameworks = ["mathdl", "torch", "torch-compile", "torch-channels-last", "jax", "sklearn", "floor"]
     lines = ["| ms a step, median [least] | " + " | ".join(frameworks) + " |", "|---|" + "---|" * len(frameworks)]
     for name, figures in results["steps"].items():
-        cells = [
-            f"{figures[f]['ms']:.3g} [{figures[f]['least']:.3g}]" if f in figures else "–" for f in frameworks
-        ]
+        cells = [f"{figures[f]['ms']:.3g} [{figures[f]['least']:.3g}]" if f in figures else "–" for f in frameworks]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     m = results["machine"]
     versions = ", ".join(f"{name} {v}" for name, v in m["versions"].items())
-    return "\n".join([*lines, "", f"{m['cpu']}, {m['cores']} cores, Python {m['python']}, {versions}; commit {m['commit']}."])
+    measured_on = f"{m['cpu']}, {m['cores']} cores, Python {m['python']}, {versions}; commit {m['commit']}."
+    return "\n".join([*lines, "", measured_on])
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

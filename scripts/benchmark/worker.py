@@ -1,4 +1,4 @@
-"""A process that trains one workload with one framework: told on stdin how many steps to run, it answers with seconds."""
+"""A process that trains one workload with one framework: told on stdin how many steps to run, it answers with times."""
 
 from __future__ import annotations
 

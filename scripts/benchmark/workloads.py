@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,8 @@ def mathdl_network(workload: Workload) -> Any:
         )  # fmt: skip
 
     def block(k: int) -> Any:
-        inner = [md.Conv2D(k, 3, padding="same"), md.BatchNorm(), md.ReLU(), md.Conv2D(k, 3, padding="same"), md.BatchNorm()]
-        return md.Residual(inner)
+        conv = md.Conv2D(k, 3, padding="same")
+        return md.Residual([conv, md.BatchNorm(), md.ReLU(), conv, md.BatchNorm()])
 
     return md.Network(
         [md.Conv2D(32, 3, padding="same"), md.BatchNorm(), md.ReLU(), block(32), md.ReLU(),
@@ -98,7 +99,7 @@ def torch_network(workload: Workload) -> Any:
 
     if workload.network == "mlp":
         widths = (*workload.input, *workload.widths)
-        hidden = [m for a, b in zip(widths[:-1], widths[1:], strict=True) for m in (nn.Linear(a, b), nn.ReLU())]
+        hidden = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(*hidden, nn.Linear(widths[-1], 10))
     if workload.network == "cnn":
         return nn.Sequential(
@@ -210,7 +211,7 @@ def _jax_network(workload: Workload) -> tuple[Any, Callable[[Any, Any], Any]]:
 
     if workload.network == "mlp":
         widths = (*workload.input, *workload.widths, 10)
-        parameters: Any = [(draw(a, b), jnp.zeros(b)) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        parameters: Any = [(draw(a, b), jnp.zeros(b)) for a, b in pairwise(widths)]
 
         def mlp(p: Any, x: Any) -> Any:
             for W, b in p[:-1]:
@@ -275,8 +276,9 @@ def sklearn(workload: Workload) -> Burst:
 
 
 def floor(workload: Workload) -> Burst:
-    """The matrix products of a step by `np.matmul(out=)` with a threaded BLAS, without the first layer's input gradient,
-    and one read and write of θ, velocity and gradient. For a CNN the products of gathered patches, gathered beforehand."""
+    """What a step cannot do without: its matrix products, by `np.matmul(out=)` with a threaded BLAS and without the first
+    layer's input gradient, and one read and write of θ, velocity and gradient. A CNN's patches are gathered beforehand.
+    """
     rng = np.random.default_rng(3)
     products = []
     parameters = 0
@@ -301,7 +303,7 @@ def _products(workload: Workload) -> list[tuple[int, int, int]]:
     B = workload.B
     if workload.network == "mlp":
         widths = (*workload.input, *workload.widths, 10)
-        return [(B, a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        return [(B, a, b) for a, b in pairwise(widths)]
     return [(B * 784, 9, 32), (B * 196, 288, 64), (B, 3136, 128), (B, 128, 10)]
 
 

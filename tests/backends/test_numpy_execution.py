@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mathdl import primitive
 from mathdl.errors import UsageError
-from mathdl.primitive import Kernel, reference_only
+from mathdl.primitive import reference_only
 from mathdl_backends.numpy.execution import ShardedExecution
 from mathdl_backends.numpy.namespace import matmul, products
 from support import normal
@@ -554,7 +554,7 @@ def test_reference_only_reaches_the_workers(monkeypatch):
         return "reference"
 
     p = primitive.primitive(one)
-    p._kernels[np.ndarray] = Kernel(lambda A: "kernel")
+    p._runs[np.ndarray] = lambda A: "kernel"
     together = threading.Barrier(2, timeout=GUARD)
 
     def task(shard):

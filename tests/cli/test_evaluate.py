@@ -64,7 +64,8 @@ def test_two_classes_by_one_node(train, mathdl, table):
 
 def test_numbers_have_no_tables(train, mathdl):
     train(data="diabetes", model="flat.toml")
-    assert len(mathdl("evaluate", "run").out.splitlines()) == 2
+    done = mathdl("evaluate", "run")
+    assert (done.status, len(done.out.splitlines())) == (0, 2)
 
 
 def test_other_data(train, mathdl, table):

@@ -131,6 +131,7 @@ def test_no_schedule_is_forgotten():
         ({"data": "diabetes", "loss": "categorical_cross_entropy"}, ShapeError, "the network has 1 output"),
         ({"data": "diabetes", "loss": "binary_cross_entropy"}, DataError, "expected 0 or 1"),
         ({"loss": "binary_cross_entropy"}, UsageError, "is for two classes, the target has 10"),
+        ({"warmup": 3.0, "epochs": 3}, UsageError, "--warmup 3 leaves nothing of --epochs 3"),
         ({"validation": 0.5, "test": 0.5}, UsageError, "must be below 1"),
         ({"device": "gpu"}, UnknownNameError, "unknown device 'gpu'. Did you mean 'cpu'"),
     ],

@@ -27,25 +27,29 @@ from mathdl.training.step import Step
 FILES = ["config.toml", "metrics.jsonl", "model.safetensors", "run.json"]
 
 
+RUN = Step.run
+
+
 class Killed(BaseException):
     """As by kill -9: nothing is tidied up."""
 
 
 @pytest.fixture
 def at_step(monkeypatch):
-    """Do something after the n-th step from now, once."""
+    """Do something after the n-th step from now, once; the steps are counted in the list that it returns."""
 
     def arrange(n, act):
-        steps, run = [], Step.run
+        steps: list[bool] = []
 
         def counted(self):
-            done = run(self)
+            done = RUN(self)
             steps.append(done)
             if len(steps) == n:
                 act()
             return done
 
         monkeypatch.setattr(Step, "run", counted)
+        return steps
 
     return arrange
 
@@ -218,6 +222,7 @@ def test_a_column_of_numbers_that_are_categories(train):
         (["--data", "digit"], "Did you mean 'digits'?"),
         (["--loss", "binary_cross_entropy"], "is for two classes"),
         (["--out", "small.toml"], "small.toml exists already: give another --out"),
+        (["--out", "small.toml", "--data", "digit"], "small.toml exists already"),  # said before data are read
         (["--out", "small.toml/run"], "Not a directory"),
         (["--resume"], "--resume: say which run to go on with, --out RUN_DIR"),
         (["--resume", "--out", "nowhere"], "nowhere: no such run directory"),
@@ -248,6 +253,7 @@ def test_a_training_that_fails_in_its_first_epoch_leaves_nothing(mathdl, tmp_pat
     done = mathdl("train", *argv)
     assert done.status == 1
     assert "J is" in done.err
+    assert "rows are counted among the 28 training rows" in done.err
     assert not (tmp_path / "a").exists()
 
 
@@ -303,11 +309,13 @@ def stopped(mathdl, at_step):
         (37, "in epoch 4, after minibatch {6}"),
     ],
 )
-def test_ctrl_c_and_resume(never_stopped, stopped, mathdl, metrics, step, place):
+def test_ctrl_c_and_resume(never_stopped, stopped, mathdl, metrics, at_step, step, place):
     done = stopped(step, interrupt)
     assert done.status == command.INTERRUPTED
     assert done.out.splitlines()[-2:] == [f"interrupted {place}", "to go on: mathdl train --out run --resume"]
+    steps = at_step(10**9, interrupt)
     assert mathdl("train", "--out", "run", "--resume").status == 0
+    assert step + len(steps) == never_stopped[1][-1]["step"]
     assert (tensors(), without_seconds(metrics())) == never_stopped
     assert sorted(file.name for file in Path("run").iterdir()) == FILES
 
@@ -323,15 +331,18 @@ def test_stopped_again_and_again(never_stopped, stopped, mathdl, metrics, at_ste
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 @pytest.mark.parametrize("step", [1, 25])
-def test_killed_and_resumed(never_stopped, stopped, mathdl, metrics, monkeypatch, step, seconds):
+def test_killed_and_resumed(never_stopped, stopped, mathdl, metrics, monkeypatch, at_step, step, seconds):
     """From the last checkpoint, or from the start where there is none; metrics.jsonl has each epoch once."""
     monkeypatch.setattr(command, "SECONDS_BETWEEN_CHECKPOINTS", seconds)
     with pytest.raises(Killed):
         stopped(step, kill)
     with Path("run/metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "step": 30}\n{"epoch": 4, "st')  # lines after the last checkpoint, one half written
-    assert Path("run/checkpoint.safetensors").exists() == (seconds == 0.0 and step > 10)
+    saved = 20 if seconds == 0.0 and step > 10 else 0
+    assert Path("run/checkpoint.safetensors").exists() == (saved > 0)
+    steps = at_step(10**9, kill)
     assert mathdl("train", "--out", "run", "--resume").status == 0
+    assert saved + len(steps) == never_stopped[1][-1]["step"]
     assert (tensors(), without_seconds(metrics())) == never_stopped
 
 

@@ -104,7 +104,7 @@ def test_shapes():
 def test_an_error_has_the_path_of_its_layer():
     with pytest.raises(ShapeError) as caught:
         chain_shapes(numbered([ReLU(), Conv2D(1, 3)], start=5), (3,))
-    assert caught.value.path == (6,)
+    assert caught.value.layer_path == (6,)
 
 
 def test_collect_gives_each_layer_its_input_shape():

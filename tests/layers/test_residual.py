@@ -222,7 +222,7 @@ def test_shapes_that_differ():
 def test_errors_have_the_path_of_the_layer(layer, path):
     with pytest.raises(ShapeError) as caught:
         layer.shapes((3,))
-    assert caught.value.path == path[1:]
+    assert caught.value.layer_path == path[1:]
     with pytest.raises(ShapeError) as caught:
         Network([layer], input_shape=3)
     assert any(f"layer l = {'.'.join(map(str, path))}," in note for note in caught.value.__notes__)

@@ -15,7 +15,7 @@ from mathdl.objective import Objective
 from mathdl.random import fold_many
 from mathdl.training.step import Penalty, Segment, Step, coefficient_count, epoch_table, penalties, penalty, segments
 from support import assert_close, host, normal
-from trainings import cnn, cut_into, mlp, vectors
+from trainings import Unasked, cnn, cut_into, mlp, vectors
 
 X, Y = vectors(12)
 
@@ -114,6 +114,33 @@ def test_a_frozen_state_is_not_committed(backend):
         step.run()
         moved = {name for name in before if not np.array_equal(host(before[name]), host(params.state[name]))}
         assert moved == {f"{name}[{l}]" for name in ("mean", "variance") for l in ("2", "3.2")}
+
+
+def test_a_frozen_batch_norm_has_the_statistics_of_its_state(backend):
+    net = md.Network([md.BatchNorm(), md.Dense(3), md.Softmax()])
+    net.freeze(1)
+    with step_for(net, backend) as (step, params):
+        A, _ = net.forward(params, X, training=False)
+        J, _ = md.CategoricalCrossEntropy().forward(A, backend.put(Y))
+        load(step)
+        step.run()
+        assert_close(step.J, [float(host(J))])
+
+
+@pytest.mark.parametrize("layers", [[Unasked()], [md.Dense(6, trainable=False), Unasked()]])
+def test_nothing_below_the_first_layer_that_learns_is_asked_for(backend, layers):
+    with step_for(md.Network([*layers, md.Dense(3), md.Softmax()]), backend) as (step, _):
+        load(step)
+        assert step.run()
+
+
+def test_penalties_come_before_clipping(backend):
+    net = md.Network([md.Dense(3, l2=1e3), md.Softmax()])
+    with step_for(net, backend, md.SGD(1.0, clip_norm=0.5)) as (step, params):
+        before = host(params.vector).copy()
+        step.load(epoch_table(step, [12.0], [1.0], 0, 0, 0), 0, np.arange(12))
+        step.run()
+        assert_close(np.linalg.norm(host(params.vector) - before), 0.5)
 
 
 def test_gradients_are_shared_between_steps_of_two_sizes(monkeypatch):

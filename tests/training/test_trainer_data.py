@@ -179,6 +179,16 @@ BAD = {
 }
 
 
+def test_numbers_that_are_too_large():
+    A, y = numbers()
+    net = md.Network([md.Dense(1)])
+    with pytest.raises(DataError, match=r"Y: row 3 is 1e.39, too large for float32"):
+        train(net, (A, with_(y, 3, 1e39)), loss="huber")
+    with pytest.raises(DataError, match=r"sample_weight: row 0 is 1e.39, too large for float32"):
+        train(net, (A, y), loss="huber", fit={"sample_weight": np.full(40, 1e39)})
+    train(net, (A, with_(y, 3, 1e39)), loss="mean_absolute_error", dtype="float64")
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_data(name):
     A, labels, error, message = BAD[name]

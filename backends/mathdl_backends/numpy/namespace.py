@@ -45,9 +45,9 @@ def _in_pieces(A: Any, B: Any, out: Any, share: Callable[[Callable[[int], Any], 
     """
     (rows, inner), columns = A.shape, B.shape[1]
     work = rows * inner * columns
-    pieces = next((count for count in (MOST_PIECES, 2) if work >= count * _SMALLEST_PIECE), 1)
-    if pieces == 1:
+    if work < 2 * _SMALLEST_PIECE:
         return np.matmul(A, B, out=out)
+    pieces = MOST_PIECES if work >= MOST_PIECES * _SMALLEST_PIECE else 2
     if out is None:
         out = np.empty((rows, columns), dtype=np.result_type(A, B))
     step = -(-max(rows, columns) // pieces)

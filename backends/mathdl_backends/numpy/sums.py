@@ -10,6 +10,7 @@ import numpy as np
 from mathdl.primitive import Kernel
 from mathdl_backends.numpy.namespace import matmul_into
 
+
 def sum_rows(D: Any, into: Any = None) -> Any:
     """Σ_i D(i) as a product with ones: adding up narrow rows one by one takes up to seven times as long."""
     return np.matmul(_ones(D.shape[0], D.dtype), D, out=into)
