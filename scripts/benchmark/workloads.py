@@ -276,8 +276,8 @@ def sklearn(workload: Workload) -> Burst:
 
 
 def floor(workload: Workload) -> Burst:
-    """What a step cannot do without: its matrix products, by `np.matmul(out=)` with a threaded BLAS and without the first
-    layer's input gradient, and one read and write of θ, velocity and gradient. A CNN's patches are gathered beforehand.
+    """What a step cannot do without: its matrix products, by `np.matmul(out=)` with a threaded BLAS and without the
+    first layer's input gradient, and one read and write of θ, velocity and gradient. Patches are gathered beforehand.
     """
     rng = np.random.default_rng(3)
     products = []

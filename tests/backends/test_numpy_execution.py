@@ -242,6 +242,18 @@ def test_an_interrupt_is_raised_and_leaves_no_thread_waiting(coupled):
     within_time(interrupted)
 
 
+def test_what_a_worker_raises_reaches_the_caller_whatever_it_is():
+    together = threading.Barrier(2, timeout=GUARD)
+
+    def task(shard):
+        together.wait()
+        if threading.current_thread().name.startswith("mathdl-worker"):
+            raise SystemExit("from a worker")
+
+    with ShardedExecution(2, 2, False) as execution, pytest.raises(SystemExit, match="from a worker"):
+        within_time(lambda: execution.map(task, 2))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_ctrl_c_while_the_caller_waits_for_other_shards():
     program = """
@@ -330,9 +342,10 @@ def test_total_of_a_whole_minibatch_is_the_identity(shards, coupled):
     size=st.one_of(st.integers(0, 20), st.integers(0, 1000)),
 )
 def test_spread_covers_everything_once(smallest, workers, shards, coupled, size):
-    times = np.zeros(size, dtype=int)
+    times, calls = np.zeros(size, dtype=int), []
 
     def task(where):
+        calls.append(where)
         assert where.step is None
         assert where.start >= 0
         assert where.stop <= size
@@ -343,6 +356,7 @@ def test_spread_covers_everything_once(smallest, workers, shards, coupled, size)
         with ShardedExecution(workers, shards, coupled) as execution:
             execution.spread(task, size)
     assert np.all(times == 1)
+    assert len(calls) <= (workers if size >= smallest else 1)
 
 
 def test_spread_uses_the_workers_also_when_a_step_is_not_cut(monkeypatch):
