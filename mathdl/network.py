@@ -17,6 +17,7 @@ from zlib import crc32
 from mathdl import arrays, random
 from mathdl.arrays import Array, Device, Shape, Tree, Vector, flatten_tree, is_array, to_host
 from mathdl.data import Minibatches
+from mathdl.data.selection import is_on_file
 from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
 from mathdl.initializers import Initializer, glorot_uniform, he_normal, zeros
 from mathdl.layers.chain import (
@@ -286,7 +287,7 @@ class Network:
 
     def check_shape(self, params: Parameters, X: Array) -> Array:
         """X as an array, wherever it lies. Raises `ShapeError` unless it has the shape (B, *input_shape)."""
-        X = as_array(X)
+        X = X if is_on_file(X) else as_array(X)
         if len(X.shape) == 0 or tuple(X.shape[1:]) != params.input_shape:
             raise ShapeError(
                 f"X (B, {', '.join(map(str, params.input_shape))}) expected · got X {tuple(X.shape)} "

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mathdl.arrays import Array, is_array, namespace
 from mathdl.data.chunks import row_chunks
+from mathdl.data.selection import is_on_file
 from mathdl.errors import DataError, UsageError
 
 DTYPES = ("float32", "float64")
@@ -38,8 +39,8 @@ def as_arrays(X: Any, Y: Any = None, dtype: str | None = "float32") -> tuple[Arr
 
     X (n, …) is cast to `dtype` (None: it keeps its own) and is contiguous; it is the caller's own array if that needs
     no change, so it must not be written to. Y (n,) or (n, d) keeps its dtype: the loss decides what it is. float16 is
-    cast up with a warning. A `numpy.memmap` stays one, uncast; arrays of other backends stay on their device. Raises
-    `DataError` for what cannot be trained on (text, objects, dates, complex numbers, sparse matrices, ragged lists,
+    cast up with a warning. What lies in a file stays there, uncast, and arrays of other backends on their device.
+    Raises `DataError` for what cannot be trained on (text, objects, dates, complex numbers, sparse matrices, ragged lists,
     missing values, no rows), for NaN and infinities, also those that a number too large for `dtype` would become, and
     if X and Y differ in length.
     """
@@ -113,19 +114,19 @@ def _as_numpy(name: str, A: Any) -> NDArray[Any]:
 
 def _is_left_alone(A: Any) -> bool:
     """Whether A stays where it is: a memory map in its file, an array of another backend on its device."""
-    return isinstance(A, np.memmap) or (is_array(A) and not isinstance(A, np.ndarray | np.generic))
+    return is_on_file(A) or (is_array(A) and not isinstance(A, np.ndarray | np.generic))
 
 
 def _kind(array: Array) -> str:
     """NumPy's letter for the kind of dtype."""
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) or is_on_file(array):
         return str(array.dtype.kind)
     return "c" if namespace(array).isdtype(array.dtype, "complex floating") else "f"
 
 
 def _cast(A: Array, dtype: str | None) -> Array:
     """A in `dtype`, or (None) in its own in native byte order; memory maps as they are."""
-    if isinstance(A, np.memmap):
+    if is_on_file(A):
         return A
     if isinstance(A, np.ndarray):
         return np.ascontiguousarray(A, dtype=dtype or A.dtype.newbyteorder("="))
@@ -159,16 +160,21 @@ def _unfit_place(A: Any, array: Array) -> str:
 
 def _check_finite(name: str, A: Array, dtype: str | None, columns: Sequence[str]) -> None:
     """Raise `DataError` at the first entry of A that is not finite, as it is or cast to `dtype`."""
-    if not namespace(A).isdtype(A.dtype, "real floating"):
+    if _kind(A) != "f":
         return
     for rows in row_chunks(A.shape):
         with np.errstate(over="ignore"):
-            found = first_non_finite(_cast(np.asarray(A[rows]) if isinstance(A, np.ndarray) else A[rows, ...], dtype))
+            found = first_non_finite(_cast(_read(A, rows), dtype))
         if found is not None:
             index = (rows.start + found[0], *found[1:])
             value = float(A[index])
             what = f"{value}, too large for {dtype}" if isfinite(value) else str(value)
             raise DataError(f"{name}[{', '.join(map(str, index))}] is {what}: {_place(index, columns)}")
+
+
+def _read(A: Array, rows: slice) -> Array:
+    """Some rows of A, in memory."""
+    return np.asarray(A[rows]) if isinstance(A, np.ndarray) or is_on_file(A) else A[rows, ...]
 
 
 def _place(index: tuple[int, ...], columns: Sequence[str]) -> str:

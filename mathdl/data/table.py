@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mathdl.data.encoding import Encoding
 from mathdl.data.labels import Classes, Kind
+from mathdl.data.selection import taken
 from mathdl.errors import DataError
 
 
@@ -20,8 +21,8 @@ class Table:
     Arrays keep the dtype of the file (uint8 images stay uint8); `as_arrays` casts them when they are trained on.
     """
 
-    X: NDArray[Any]
-    """(n, features) or, for images, (n, p, q, k). A `numpy.memmap` where the file allows it."""
+    X: Any
+    """(n, features) or, for images, (n, p, q, k). It stays in its file where that can be mapped."""
     Y: NDArray[Any] | None = None
     """Classes: int64 (n,), or rows on the simplex (n, l). Regression: (n,) or (n, d). None: there are no targets."""
     encoding: Encoding = field(default_factory=Encoding)
@@ -66,5 +67,5 @@ class Table:
         return len(self.classes) if self.classes is not None else int(self.Y.max()) + 1
 
     def take(self, rows: NDArray[Any] | Sequence[int] | slice) -> Table:
-        """The table of these rows, in this order, without its test part."""
-        return replace(self, X=self.X[rows], Y=None if self.Y is None else self.Y[rows], test=None)
+        """The table of these rows, in this order, without its test part. X in a file stays there."""
+        return replace(self, X=taken(self.X, rows), Y=None if self.Y is None else self.Y[rows], test=None)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mathdl import arrays
 from mathdl.arrays import Array, is_array, to_host
 from mathdl.data import Minibatches, Standardize, as_arrays
+from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
 from mathdl.data.weights import ClassWeight, class_weights, sample_weights
 from mathdl.errors import DataError, UsageError
@@ -123,7 +124,7 @@ class Model:
         """These rows, ready to train or evaluate on: in memory, or streamed if X is a memory map."""
         X, _, targets, weights = rows
         device, dtype = self.params.device, self.params.dtype
-        if isinstance(X, np.memmap):
+        if is_on_file(X):
             weights = None if weights is None else weights.astype(dtype)
             return Streamed(X, targets, weights, device, self.prepare, self.prepare_targets)
         with device.active():
@@ -132,7 +133,7 @@ class Model:
 
     def prepare(self, X: Any) -> Array:
         """X as it came through the door, standardized, in the dtype and on the device of θ."""
-        if isinstance(X, np.memmap):
+        if is_on_file(X):
             X = np.asarray(X)
         if self.inputs is not None:
             X = self.inputs.apply(to_host(X), self.params.dtype)

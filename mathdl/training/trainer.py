@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mathdl import arrays, losses, optimizers
 from mathdl.arrays import Array, Vector, to_host
 from mathdl.data import Minibatches, Standardize, as_arrays
+from mathdl.data.selection import is_on_file
 from mathdl.data.source import Source
 from mathdl.data.weights import ClassWeight
 from mathdl.errors import DataError, UsageError, unknown_name
@@ -223,7 +224,7 @@ class Trainer:
             losses.require_two_classes(rows.targets)
         if self._model is None:
             model.squeeze = rows.Y.ndim == 1 and self.loss.kind != "categorical"
-            model.inputs = Standardize.learn(to_host(X)) if self.standardize else None
+            model.inputs = Standardize.learn(X if is_on_file(X) else to_host(X)) if self.standardize else None
             model.targets = Standardize.learn(rows.targets) if self.standardize_targets else None
             self._model, self.slots = model, _slots(self.optimizer, model.params)
         return rows

@@ -8,6 +8,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import wraps
+from queue import Empty, SimpleQueue
 from time import sleep
 from types import SimpleNamespace
 
@@ -28,13 +30,28 @@ WORKERS = [1, 2, 3, 8]
 GUARD = 60  # seconds after which what should never wait is taken to wait forever
 
 
-def within_time(task):
-    """`task()`, in a thread of its own, so that a deadlock fails instead of hanging."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(task).result(timeout=GUARD)
-    finally:
-        pool.shutdown(wait=False)
+def within_time(test):
+    """Run a test in a thread of its own, so that a deadlock fails instead of hanging."""
+
+    @wraps(test)
+    def guarded(*args, **keywords):
+        outcome = SimpleQueue()
+
+        def run():
+            try:
+                outcome.put((test(*args, **keywords), None))
+            except BaseException as error:
+                outcome.put((None, error))
+
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            _, error = outcome.get(timeout=GUARD)
+        except Empty:
+            pytest.fail(f"still waiting after {GUARD} s", pytrace=False)
+        if error is not None:
+            raise error
+
+    return guarded
 
 
 def blas_threads():
@@ -71,6 +88,7 @@ def two_blas_threads():
 @pytest.mark.parametrize("coupled", [False, True])
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("shards", [1, 2, 4, 8])
+@within_time
 def test_results_are_in_the_order_of_the_shards(workers, shards, coupled):
     def task(shard):
         sleep(0.002 * (shards - shard))
@@ -78,7 +96,7 @@ def test_results_are_in_the_order_of_the_shards(workers, shards, coupled):
 
     with ShardedExecution(workers, shards, coupled) as execution:
         for _ in range(3):
-            assert within_time(lambda: execution.map(task, shards)) == [10 * shard for shard in range(shards)]
+            assert execution.map(task, shards) == [10 * shard for shard in range(shards)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 9, 20])
@@ -87,6 +105,7 @@ def test_more_or_fewer_tasks_than_shards(count):
         assert execution.map(lambda j: j, count) == list(range(count))
 
 
+@within_time
 def test_shards_run_on_as_many_threads_as_there_are_workers():
     running, most, lock = 0, 0, threading.Lock()
     meet = threading.Barrier(3, timeout=GUARD)
@@ -103,12 +122,13 @@ def test_shards_run_on_as_many_threads_as_there_are_workers():
         return threading.current_thread().name
 
     with ShardedExecution(3, 8, False) as execution:
-        names = set(within_time(lambda: execution.map(task, 8)))
+        names = set(execution.map(task, 8))
     assert most == 3
     assert len(names) == 3
 
 
 @pytest.mark.parametrize("workers", WORKERS)
+@within_time
 def test_coupled_shards_run_no_more_than_the_workers_at_once(workers):
     running, most, lock = 0, 0, threading.Lock()
     with ShardedExecution(workers, 8, True) as execution:
@@ -125,10 +145,11 @@ def test_coupled_shards_run_no_more_than_the_workers_at_once(workers):
                     running -= 1
                 totals[shard](np.ones(2))
 
-        within_time(lambda: execution.map(task, 8))
+        execution.map(task, 8)
     assert most <= workers
 
 
+@within_time
 def test_an_execution_must_be_open():
     execution = ShardedExecution(2, 2, True)
     for _ in range(2):
@@ -140,6 +161,7 @@ def test_an_execution_must_be_open():
             assert execution.map(lambda shard: shard, 2) == [0, 1]
 
 
+@within_time
 def test_a_worker_that_wakes_late_holds_up_nobody():
     release = threading.Event()
     with ShardedExecution(2, 2, False) as execution:
@@ -147,12 +169,13 @@ def test_a_worker_that_wakes_late_holds_up_nobody():
         (_, orders), *_ = execution._team._hired
         orders.put((copy_context(), SimpleNamespace(work=lambda: release.wait(GUARD))))  # busy
         try:
-            found = within_time(lambda: execution.map(lambda shard: threading.current_thread().name, 2))
+            found = execution.map(lambda shard: threading.current_thread().name, 2)
             assert len(set(found)) == 1
         finally:
             release.set()
 
 
+@within_time
 def test_coupled_shards_run_all_together():
     with ShardedExecution(2, 4, True) as execution, pytest.raises(UsageError, match="4 of them, not 3"):
         execution.map(lambda shard: shard, 3)
@@ -182,6 +205,7 @@ class Spoilt(Exception):
 @pytest.mark.parametrize("coupled", [False, True])
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("failing", [[0], [3], [1, 2], [0, 1, 2, 3]])
+@within_time
 def test_the_first_error_is_raised(workers, coupled, failing):
     def task(shard):
         sleep(0.001 * (4 - shard))
@@ -191,14 +215,15 @@ def test_the_first_error_is_raised(workers, coupled, failing):
 
     with ShardedExecution(workers, 4, coupled) as execution:
         with pytest.raises(Spoilt) as caught:
-            within_time(lambda: execution.map(task, 4))
+            execution.map(task, 4)
         assert caught.value.args == (failing[0],)
-        assert within_time(lambda: execution.map(lambda shard: shard, 4)) == [0, 1, 2, 3]
+        assert execution.map(lambda shard: shard, 4) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("failing", range(4))
 @pytest.mark.parametrize("at", range(3))
+@within_time
 def test_a_shard_that_fails_between_sums_stops_those_that_wait(workers, failing, at):
     with ShardedExecution(workers, 4, True) as execution:
         totals = [execution.total(shard, 4) for shard in range(4)]
@@ -211,37 +236,36 @@ def test_a_shard_that_fails_between_sums_stops_those_that_wait(workers, failing,
             return x
 
         with pytest.raises(Spoilt) as caught:
-            within_time(lambda: execution.map(task, 4))
+            execution.map(task, 4)
         assert caught.value.args == (failing,)
-        again = within_time(lambda: execution.map(lambda shard: task(shard, False), 4))
+        again = execution.map(lambda shard: task(shard, False), 4)
         np.testing.assert_array_equal(again, np.full((4, 2), 6.0))
 
 
+@within_time
 def test_a_sum_that_fails_is_an_error_of_its_shard():
     with ShardedExecution(2, 2, True) as execution:
         totals = [execution.total(shard, 2) for shard in range(2)]
         with pytest.raises(ValueError, match="broadcast"):
-            within_time(lambda: execution.map(lambda shard: totals[shard](np.ones(2 + shard)), 2))
+            execution.map(lambda shard: totals[shard](np.ones(2 + shard)), 2)
 
 
 @pytest.mark.parametrize("coupled", [False, True])
+@within_time
 def test_an_interrupt_is_raised_and_leaves_no_thread_waiting(coupled):
-    def task(shard):
-        if shard == 0:
-            raise KeyboardInterrupt
-        return totals[shard](np.ones(1))
+    with ShardedExecution(2, 4, coupled) as execution:
+        totals = [execution.total(shard, 4) for shard in range(4)]
 
-    def interrupted():
-        nonlocal totals
-        with ShardedExecution(2, 4, coupled) as execution:
-            totals = [execution.total(shard, 4) for shard in range(4)]
-            with pytest.raises(KeyboardInterrupt):
-                execution.map(task, 4)
+        def task(shard):
+            if shard == 0:
+                raise KeyboardInterrupt
+            return totals[shard](np.ones(1))
 
-    totals = []
-    within_time(interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execution.map(task, 4)
 
 
+@within_time
 def test_what_a_worker_raises_reaches_the_caller_whatever_it_is():
     together = threading.Barrier(2, timeout=GUARD)
 
@@ -251,7 +275,7 @@ def test_what_a_worker_raises_reaches_the_caller_whatever_it_is():
             raise SystemExit("from a worker")
 
     with ShardedExecution(2, 2, False) as execution, pytest.raises(SystemExit, match="from a worker"):
-        within_time(lambda: execution.map(task, 2))
+        execution.map(task, 2)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -297,6 +321,7 @@ def in_order(parts):
 
 @pytest.mark.parametrize("workers", WORKERS)
 @given(seed=st.integers(0, 10**6))
+@within_time
 def test_total_adds_in_the_order_of_the_shards(workers, seed):
     rng = np.random.default_rng(seed)
     delays, parts = rng.permutation(4) * 0.001, rng.standard_normal((3, 4, 5)) * 10.0 ** rng.integers(-8, 8, (3, 4, 5))
@@ -310,17 +335,18 @@ def test_total_adds_in_the_order_of_the_shards(workers, seed):
                 sums.append(totals[shard](parts[round, shard]).copy())
             return sums
 
-        found = within_time(lambda: execution.map(task, 4))
+        found = execution.map(task, 4)
     for round in range(3):
         for shard in range(4):
             assert found[shard][round].tobytes() == in_order(parts[round]).tobytes()
 
 
+@within_time
 def test_total_leaves_the_parts_alone():
     parts = [np.ones(3), np.full(3, 2.0)]
     with ShardedExecution(2, 2, True) as execution:
         totals = [execution.total(shard, 2) for shard in range(2)]
-        within_time(lambda: execution.map(lambda shard: totals[shard](parts[shard]), 2))
+        execution.map(lambda shard: totals[shard](parts[shard]), 2)
     np.testing.assert_array_equal(parts, [[1, 1, 1], [2, 2, 2]])
 
 
@@ -425,6 +451,7 @@ def test_products_have_the_same_bits_for_any_number_of_workers(two_blas_threads,
 
 
 @pytest.mark.parametrize("coupled", [False, True])
+@within_time
 def test_shards_have_the_same_bits_for_any_number_of_workers(two_blas_threads, coupled):
     X, W = normal(200, 449, dtype="float32"), normal(449, 257, seed=1, dtype="float32")
 
@@ -437,7 +464,7 @@ def test_shards_have_the_same_bits_for_any_number_of_workers(two_blas_threads, c
                 mean = totals[shard](Z.sum(axis=0)) / 200
                 return totals[shard](((Z - mean) ** 2).sum(axis=0))
 
-            return np.sum(within_time(lambda: execution.map(task, 4)), axis=0).tobytes()
+            return np.sum(execution.map(task, 4), axis=0).tobytes()
 
     assert len({step(workers) for workers in WORKERS}) == 1
 
@@ -525,6 +552,7 @@ def test_an_execution_in_another_thread_than_the_one_that_set_blas_first(two_bla
     assert blas_threads() == two_blas_threads
 
 
+@within_time
 def test_everything_is_restored_after_an_error(two_blas_threads):
     def run():
         with ShardedExecution(2, 2, True) as execution:

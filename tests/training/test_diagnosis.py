@@ -81,14 +81,29 @@ def test_everything_is_as_it_was_before(backend):
     assert result(trainer) == result(whole)
 
 
-def test_a_later_epoch_with_dropout():
-    """The forward pass is done again with the same masks: the bad entry is met only where dropout keeps its row."""
-    net = md.Network([md.Dropout(0.9), md.Dense(3), md.Softmax()])
-    trainer = trainer_of(net, optimizer=md.SGD(1e3), dtype="float32")
-    A = np.full_like(X, 1.0)
-    A[ROW] = 1e37
-    with pytest.raises(NonFiniteError, match=r"first non-finite A\[[12]\]|W\[2\] holds|every A is finite|loss of"):
-        trainer.fit(A, Y, 50)
+def test_the_forward_pass_is_done_again_as_in_training(backend):
+    """The batch's statistics: the row that is their mean becomes 0, its reciprocal +∞."""
+    A = np.array([[4.0], [6.0], [5.0], [3.0], [7.0]])
+    net = md.Network([md.BatchNorm(), Reciprocal(), md.Dense(2), md.Softmax()])
+    trainer = trainer_of(net, dtype="float64", shuffle=False, device=backend.name)
+    with pytest.raises(NonFiniteError, match=r"first non-finite A\[2\]\{0\}\(2\) = \+∞, dataset row 2"):
+        trainer.fit(A, [0, 1, 0, 1, 0])
+
+
+def test_with_the_same_masks(backend):
+    """What dropout drops is 0, and its reciprocal +∞: the first such entry, found through the public functions."""
+    dropout = md.Dropout(0.02)
+    net = md.Network([dropout, Reciprocal(), md.Dense(3), md.Softmax()])
+    trainer = trainer_of(net, seed=5, batch_size=10, device=backend.name)
+    with pytest.raises(NonFiniteError) as caught:
+        trainer.fit(np.abs(X) + 1.0, Y)
+    for m, rows in enumerate(Minibatches(40, 10, seed=5).rows(0)):
+        alone = md.Network([dropout])
+        A, _ = alone.forward(alone.initialize((6,)), np.abs(X[rows]) + 1.0, training=True, seed=5, epoch=0, m=m)
+        if (A == 0).any():
+            i = int(np.argwhere(A == 0)[0][0])
+            break
+    caught.match(rf"first non-finite A\[2\]\{{{m}\}}\({i}\) = \+∞, dataset row {rows[i]}\.")
 
 
 def test_theta_that_is_not_finite():

@@ -282,7 +282,7 @@ def test_another_figure_has_another_best():
 
 def test_callbacks():
     seen = []
-    stop = [lambda t, row: seen.append((t.epoch, row["epoch"])), lambda t, row: row["epoch"] == 2]
+    stop = [lambda t, row: row["epoch"] == 2, lambda t, row: seen.append((t.epoch, row["epoch"]))]
     trainer = train(epochs=9, fit={"callbacks": stop})
     assert seen == [(1, 1), (2, 2)]
     assert (trainer.epoch, trainer.history.stopped) == (2, "callback")
