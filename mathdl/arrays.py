@@ -106,7 +106,7 @@ def device(name: str, data: Array = None) -> Device:
             found = backend("cupy")
             return Device(f"cuda:{data.device.id}", found, data.device)
         name = "cuda" if backend("cupy").why_unusable() is None else "cpu"
-    kind, colon, index = name.partition(":")
+    kind, colon, index = str(name).partition(":")
     if kind not in mathdl_backends.DEVICES:
         raise unknown_name("device", name, [*mathdl_backends.DEVICES, "auto"])
     if colon and (kind != "cuda" or not (index.isascii() and index.isdecimal())):

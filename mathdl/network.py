@@ -19,7 +19,7 @@ from mathdl.arrays import Array, Device, Shape, Tree, Vector, flatten_tree, is_a
 from mathdl.data import Minibatches
 from mathdl.data.selection import is_on_file
 from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
-from mathdl.initializers import Initializer, glorot_uniform, he_normal, zeros
+from mathdl.initializers import Initializer, glorot_uniform, he_normal, initializer, zeros
 from mathdl.layers.chain import (
     Chain,
     Path,
@@ -30,6 +30,7 @@ from mathdl.layers.chain import (
     first_with_parameters,
     numbered,
     require_layers,
+    sequence,
     walk,
 )
 from mathdl.layers.layer import Cache, Context, Layer, size
@@ -105,9 +106,7 @@ class Network:
     """
 
     def __init__(self, layers: Iterable[Layer], input_shape: Sequence[int] | int | None = None) -> None:
-        self.layers: tuple[Layer, ...] = tuple(layers)
-        if not self.layers:
-            raise UsageError("Network: no layers; expected at least one")
+        self.layers = sequence(layers, "Network")
         self.L = len(self.layers)
         self.chain = numbered(self.layers)
         require_layers(self.chain, "layer l = ")
@@ -176,13 +175,21 @@ class Network:
             for name, shape in params.shapes.items():
                 word, path = split_name(name)
                 default = zeros() if word[0] != "W" else he_normal() if path in before_relu else glorot_uniform()
-                draw: Initializer = given.get(name) or default
+                draw = self._initializer(path, given.get(name) or default)
                 key = random.fold(seed, "weights", *path, *word.encode())
                 values = draw(shape, fans.get(name) or (*shape[:1], *shape[-1:]) or (1, 1), key)
                 params[name][...] = params.device.put(values, dtype)
             for name, (_, start) in starts.items():
                 params.state[name][...] = start
         return params
+
+    def _initializer(self, path: Path, spec: str | Initializer) -> Initializer:
+        with self._placed():
+            try:
+                return initializer(spec)
+            except MathdlError as error:
+                error.layer_path = path
+                raise
 
     def empty_parameters(self, input_shape: Shape, device_name: str, dtype: str) -> Parameters:
         """Parameters of the right shapes, all zero."""

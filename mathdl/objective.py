@@ -86,6 +86,11 @@ class Objective:
         """The shape of an instance's output."""
         return self.network.shapes(input_shape)[-1]
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of what training reports: the loss, and what the metrics come to."""
+        return ("loss", "mae", "rmse", "r2") if self.loss.kind == "regression" else ("loss", "accuracy")
+
     def metrics(self, scale: Array | None = None) -> dict[str, Metric]:
         """The figures that training reports beside the loss, by the kind of target.
 

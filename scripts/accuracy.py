@@ -72,7 +72,7 @@ def measured(measure: Measure, seeds: Sequence[int]) -> dict[str, Any]:
     """The figures of every seed, and what they come to; printed as they come."""
     rows = []
     for seed in seeds:
-        report = trained(measure, seed)
+        report = trained(measure.data, measure.model, seed)
         row = {"seed": seed, **report["test"], "seconds": report["seconds"]}
         if measure.figure == "r2":
             row["least_squares_r2"] = least_squares(measure.data, seed)
@@ -102,11 +102,11 @@ def measured(measure: Measure, seeds: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def trained(measure: Measure, seed: int) -> dict[str, Any]:
+def trained(data: str, model: str, seed: int, *options: str) -> dict[str, Any]:
     """run.json of `mathdl train --data … --model … --seed …`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        argv = ["train", "--data", measure.data, "--model", measure.model, "--seed", str(seed), "--out", str(out)]
+        argv = ["train", "--data", data, "--model", model, "--seed", str(seed), "--out", str(out), *options]
         with contextlib.redirect_stdout(io.StringIO()):
             status = mathdl(argv)
         if status != 0:

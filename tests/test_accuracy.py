@@ -48,7 +48,7 @@ def test_least_squares_sees_the_same_rows(accuracy):
     [(0.5, 1.0, True), (0.44, 1.0, False), (0.5, 31.0, False)],
 )
 def test_what_is_asked(accuracy, monkeypatch, capsys, r2, seconds, holds):
-    monkeypatch.setattr(accuracy, "trained", lambda measure, seed: {"test": {"r2": r2}, "seconds": seconds})
+    monkeypatch.setattr(accuracy, "trained", lambda data, model, seed: {"test": {"r2": r2}, "seconds": seconds})
     monkeypatch.setattr(accuracy, "least_squares", lambda data, seed: 0.5)
     assert accuracy.main(["--only", "diabetes"]) == (0 if holds else 1)
     assert ("DOES NOT HOLD" in capsys.readouterr().out) is not holds
@@ -58,7 +58,7 @@ def test_far_below_least_squares(accuracy, monkeypatch, capsys):
     for gap, status in [(0.09, 0), (0.11, 1)]:
         r2 = lambda seed, gap=gap: 0.6 - gap * (seed == 7)  # noqa: E731
         monkeypatch.setattr(
-            accuracy, "trained", lambda measure, seed, r2=r2: {"test": {"r2": r2(seed)}, "seconds": 1.0}
+            accuracy, "trained", lambda data, model, seed, r2=r2: {"test": {"r2": r2(seed)}, "seconds": 1.0}
         )
         monkeypatch.setattr(accuracy, "least_squares", lambda data, seed: 0.6)
         assert accuracy.main(["--only", "diabetes"]) == status

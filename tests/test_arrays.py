@@ -80,6 +80,11 @@ def test_device_names_that_make_no_sense(name):
         device(name)
 
 
+def test_a_device_is_a_name():
+    with pytest.raises(UnknownNameError, match="unknown device 0"):
+        arrays.device(0)
+
+
 def test_unknown_device():
     with pytest.raises(
         UnknownNameError, match=r"unknown device 'cpuu'. Did you mean 'cpu'\? Known: auto, cpu, cuda, strict"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 import mathdl as md
 from mathdl import arrays
 from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UnknownNameError, UsageError
-from mathdl.initializers import constant
+from mathdl.initializers import constant, he_normal
 from mathdl.network import feeding_relu
 from support import assert_close, check_gradient, host, normal
 from trainings import Bare, Scale, Unasked, cnn, mlp, plain
@@ -104,9 +106,14 @@ class Half(md.Layer):
         ([md.Dense(3), "ReLU"], "layer l = 2: expected a layer, got 'ReLU', which has no .*forward.*inherit md.Layer"),
         ([Half()], "layer l = 1: expected a layer, got .*, which has no backward: define it"),
         ([], "expected at least one"),
+        (md.Dense(3), r"Network: expected a list of layers, got Dense\(width=3"),
+        ([md.ReLU(), md.Dense(3, l1=-0.1)], "layer l = 2: l1 must be a finite number ≥ 0, got -0.1"),
+        ([md.Conv2D(3, 3, l2=inf)], "layer l = 1: l2 must be a finite number ≥ 0, got inf"),
+        ([md.Conv2D(3, 3, bias="no")], "layer l = 1: bias must be True or False, got 'no'"),
+        ([md.BatchNorm(trainable=0)], "layer l = 1: trainable must be True or False, got 0"),
     ],
 )
-def test_what_is_not_a_layer(layers, message):
+def test_what_is_no_list_of_layers(layers, message):
     with pytest.raises(UsageError, match=message):
         md.Network(layers)
 
@@ -249,6 +256,14 @@ class Number(md.Layer):
     def backward(self, dA, cache, into, input_gradient=True):
         xp = arrays.namespace(dA)
         return dA, {"b": xp.sum(dA), "W": xp.sum(dA * cache)}
+
+
+def test_an_initializer_may_be_a_name():
+    named, made = (md.Network([md.Dense(3, initializer=how)]).initialize(4) for how in ("he_normal", he_normal()))
+    np.testing.assert_array_equal(named["W[1]"], made["W[1]"])
+    with pytest.raises(UnknownNameError, match=r"unknown initializer 'he_norml'\. Did you mean 'he_normal'") as caught:
+        md.Network([md.ReLU(), md.Residual([md.Dense(4, initializer="he_norml")])]).initialize(4)
+    assert "in layer l = 2.1, Dense(" in caught.value.__notes__[0]
 
 
 def test_parameters_without_axes():

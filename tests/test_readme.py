@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,6 +14,7 @@ from mathdl.cli import COMMANDS
 from mathdl.cli.models import build
 from mathdl.layers import relu
 from mathdl.network import Network
+from support import check_layer_gradient, normal
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,13 +24,23 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_example_runs(tmp_path, monkeypatch):
+def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (example,) = (block for block in blocks("python") if "import mathdl" in block)
-    names = {}
-    exec(compile(example, "README.md", "exec"), names)
+    names = {"__name__": "readme"}
+    monkeypatch.setitem(sys.modules, "readme", ModuleType("readme"))  # where a dataclass looks up its annotations
+    for example in blocks("python"):
+        if "import mathdl" in example:
+            exec(compile(example, "README.md", "exec"), names)
     assert names["history"][-1]["val_accuracy"] > 0.8
-    assert (tmp_path / "digits.safetensors").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits.safetensors", "scale.safetensors"]
+    assert isinstance(names["model"].network.layers[1], names["Scale"])
+
+
+def test_the_layer_of_your_own_is_right(backend):
+    (example,) = (block for block in blocks("python") if "class Scale" in block)
+    names = {}
+    exec(compile(example.partition("\n\nnet = ")[0], "README.md", "exec"), names)
+    check_layer_gradient(names["Scale"](), {"g": normal(4)}, normal(3, 4, seed=1), backend)
 
 
 def test_the_layer_is_the_one_that_ships():

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Collection
 from math import isfinite, nan
 
 from mathdl.arrays import Shape
+from mathdl.errors import unknown_name
+
+
+def one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
+    """The type of an argument that is one of these names; another one is met with the nearest of them."""
+
+    def checked(text: str) -> str:
+        if text not in known:
+            raise ArgumentTypeError(str(unknown_name(what, text, known)))
+        return text
+
+    return checked
 
 
 def positive(text: str) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mathdl.arrays import device
+from mathdl.cli.arguments import one_of
 from mathdl.cli.config import Config
 from mathdl.cli.hashes import data_hash
 from mathdl.cli.parts import PARTS, Part, cut, whole
@@ -32,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser, part: str) -> None:
     parser.add_argument("run", metavar="RUN_DIR", help="a run directory, or a model file")
     parser.add_argument("--data", help="digits, diabetes, a file or a folder (default: the data of the run)")
     parser.add_argument("--target", metavar="COLUMN", help="the target, if it is not called as it was in training")
-    choices = ("all", *PARTS)
-    rows = f"which rows of the run's own data: {', '.join(choices)} (default: {part})"
-    parser.add_argument("--part", metavar="PART", choices=choices, help=rows)
+    known = ("all", *PARTS)
+    rows = f"which rows of the run's own data: {', '.join(known)} (default: {part})"
+    parser.add_argument("--part", type=one_of("part", known), help=rows)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
 

@@ -34,13 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the predictions."""
     import csv
     import io
+    from pathlib import Path
 
     from mathdl.cli.console import say
     from mathdl.cli.model_data import open_model_and_data
-    from mathdl.training.files import write_whole
+    from mathdl.training.files import check_writable, write_whole
 
     if arguments.out is not None:
-        _check_writable(arguments.out)
+        check_writable(Path(arguments.out))  # before the work, not after it
     model, part, source = open_model_and_data(arguments, part="all")
     columns: Columns = {"row": map(str, part.rows), **_predictions(model, model.predict(part.table.X))}
     if part.table.Y is not None:
@@ -56,19 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         say(source)
         say(f"{len(part)} predictions in {arguments.out}")
     return 0
-
-
-def _check_writable(out: str) -> None:
-    """Raise `UsageError` if no file can be at `out`: before the work, not after it."""
-    from pathlib import Path
-
-    from mathdl.errors import UsageError
-
-    path = Path(out)
-    if path.is_dir():
-        raise UsageError(f"--out {out} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {path.parent}")
 
 
 def _predictions(model: Model, P: NDArray[Any]) -> Columns:

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from mathdl.arrays import Shape, flatten_tree
-from mathdl.cli.arguments import positive, shape
+from mathdl.cli.arguments import one_of, positive, shape
 from mathdl.cli.models import TASKS, build
 from mathdl.layers import Residual
 from mathdl.layers.chain import Chain, numbered
@@ -45,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="mlp, cnn, or a TOML file")
     parser.add_argument("--input-shape", required=True, type=shape, help="of one instance, such as 784 or 28,28,1")
     parser.add_argument("--outputs", type=positive, help="nodes of the output layer, where the model leaves it open")
-    parser.add_argument("--task", choices=list(TASKS), default="categorical", help="what the targets are")
+    task = f"what the targets are: {', '.join(TASKS)} (default: categorical)"
+    parser.add_argument("--task", type=one_of("task", TASKS), default="categorical", help=task)
     parser.add_argument("--batch-size", type=positive, metavar="B", help="also print the memory of such a minibatch")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    dtype = "float32, float64 (default: float32)"
+    parser.add_argument("--dtype", type=one_of("dtype", ("float32", "float64")), default="float32", help=dtype)
     parser.add_argument("--json", action="store_true", help="print the lines as JSON")
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mathdl.cli.arguments import fraction, non_negative_number, positive, positive_number, seed
-from mathdl.errors import NonFiniteError, UsageError
+from mathdl.cli.arguments import fraction, non_negative_number, one_of, positive, positive_number, seed
+from mathdl.errors import MathdlError, NonFiniteError, UsageError
 
 if TYPE_CHECKING:
     from mathdl.cli.run_directory import RunDirectory
@@ -59,7 +59,8 @@ def _add_model(group: Any) -> None:
     add("--model", help="mlp, cnn or a TOML file (default: mlp)")
     add("--loss", help=f"{losses} (default: {chosen})")
     add("--label-smoothing", type=fraction, metavar="SHARE", help="for cross-entropies (default: 0)")
-    add("--class-weight", choices=["balanced"], help="weigh each class by the inverse of its share")
+    balanced = "balanced: weigh each class by the inverse of its share"
+    add("--class-weight", type=one_of("class weight", ("balanced",)), metavar="NAME", help=balanced)
 
 
 def _add_training(group: Any) -> None:
@@ -81,7 +82,7 @@ def _add_training(group: Any) -> None:
 def _add_run(group: Any) -> None:
     add = group.add_argument
     add("--device", help="auto, cpu, cuda, cuda:1 (default: auto)")
-    add("--dtype", choices=["float32", "float64"], help="default: float32")
+    add("--dtype", type=one_of("dtype", ("float32", "float64")), help="float32, float64 (default: float32)")
     add("--seed", type=seed, help="of the cut, the weights, the minibatches and dropout (default: 0)")
     add("--workers", type=positive, metavar="N", help="CPU threads; changes no bit of the result (default: all cores)")
     add("--out", metavar="RUN_DIR", help="where to write (default: runs/DATA-MODEL-1, -2, …)")
@@ -129,14 +130,19 @@ def _resume(out: str | None, given: dict[str, Any]) -> int:
     if out is None:
         raise UsageError("--resume: say which run to go on with, --out RUN_DIR")
     directory = RunDirectory(Path(out))
-    config = directory.config()
+    stored = directory.config()
     changed = set(given) - _MAY_CHANGE_ON_RESUME
     if changed:
         option = f"--{min(changed).replace('_', '-')}"
         raise UsageError(f"--resume takes the options of {directory.config_file}; {option} cannot be given anew")
     if directory.has_ended():
         raise UsageError(f"{out}: this run has ended, there is nothing to resume; train again with another --out")
-    task = make_task(Config.from_dict(config | given))
+    try:
+        config = Config.from_dict(stored | given)
+    except MathdlError as error:
+        error.add_note(f"in {directory.config_file}")
+        raise
+    task = make_task(config)
     before, now = directory.report(), report_at_start(task)
     for what, found in {
         "data_sha256": f"the data ({task.config.data}) are no longer those",

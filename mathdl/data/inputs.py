@@ -40,9 +40,9 @@ def as_arrays(X: Any, Y: Any = None, dtype: str | None = "float32") -> tuple[Arr
     X (n, …) is cast to `dtype` (None: it keeps its own) and is contiguous; it is the caller's own array if that needs
     no change, so it must not be written to. Y (n,) or (n, d) keeps its dtype: the loss decides what it is. float16 is
     cast up with a warning. What lies in a file stays there, uncast, and arrays of other backends on their device.
-    Raises `DataError` for what cannot be trained on (text, objects, dates, complex numbers, sparse matrices, ragged lists,
-    missing values, no rows), for NaN and infinities, also those that a number too large for `dtype` would become, and
-    if X and Y differ in length.
+    Raises `DataError` for what cannot be trained on (text, objects, dates, complex numbers, sparse matrices, ragged
+    lists, missing values, no rows), for NaN and infinities, also those that a number too large for `dtype` would
+    become, and if X and Y differ in length.
     """
     if dtype not in (*DTYPES, None):
         raise UsageError(f"dtype must be one of {', '.join(DTYPES)} or None, got {dtype!r}")

@@ -67,7 +67,7 @@ class Rows:
             return missing_value(place, text)
         return DataError(
             f"{place}: expected a finite number, got {text!r}. Most of this column are numbers; "
-            f"if they are names of categories, say so: categorical=[{name!r}]"
+            f"if they are names of categories, say so: categorical=[{name!r}] (or --categorical {name})"
         )
 
 

@@ -9,7 +9,8 @@ Source: Kasliwal, section 2 (the l-1-th layer of activations is transformed to t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from mathdl.arrays import Array, Shape, Tree, flatten_tree
@@ -29,8 +30,17 @@ def numbered(layers: Sequence[Layer], start: int = 1) -> dict[int, Layer]:
     return dict(enumerate(layers, start))
 
 
+def sequence(layers: Iterable[Layer], owner: str) -> tuple[Layer, ...]:
+    """The layers as a tuple. Raises `UsageError` unless they are at least one, in something like a list."""
+    if not isinstance(layers, Iterable):
+        raise UsageError(f"{owner}: expected a list of layers, got {layers!r}")
+    if not (found := tuple(layers)):
+        raise UsageError(f"{owner}: no layers; expected at least one")
+    return found
+
+
 def require_layers(chain: Chain, place: str) -> None:
-    """Raise `UsageError` unless every element is a layer."""
+    """Raise `UsageError` unless every element is a layer, with penalties and switches that make sense."""
     for l, layer in chain.items():
         if isinstance(layer, type):
             raise UsageError(f"{place}{l}: expected a layer, got the class {layer.__name__}: write {layer.__name__}()")
@@ -39,6 +49,12 @@ def require_layers(chain: Chain, place: str) -> None:
         if missing:
             hint = "inherit md.Layer for the defaults" if not isinstance(layer, Layer) else "define it"
             raise UsageError(f"{place}{l}: expected a layer, got {layer!r}, which has no {', '.join(missing)}: {hint}")
+        for name, value in (("l1", layer.l1), ("l2", layer.l2)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+                raise UsageError(f"{place}{l}: {name} must be a finite number ≥ 0, got {value!r}")
+        for name in ("bias", "trainable"):
+            if not isinstance(value := getattr(layer, name, True), bool):
+                raise UsageError(f"{place}{l}: {name} must be True or False, got {value!r}")
 
 
 def chain_shapes(chain: Chain, input: Shape) -> tuple[dict[int, Shape], dict[int, Tree]]:

@@ -8,13 +8,13 @@ Shapes: A[l-1] (B, *s) · A[l] (B, *shape), with the same number of entries. Pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 from mathdl.arrays import Array, Shape, Tree, namespace
-from mathdl.errors import shape_mismatch
+from mathdl.errors import UsageError, shape_mismatch
 from mathdl.layers.layer import NOTHING, Context, Layer
 from mathdl.layers.validation import positive_int
 
@@ -28,6 +28,8 @@ class Reshape(Layer):
     propositions: ClassVar[tuple[str, ...]] = ("flatten",)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, Iterable):
+            raise UsageError(f"Reshape: shape must be a tuple of ints ≥ 1 such as (28, 28, 1), got {self.shape!r}")
         object.__setattr__(self, "shape", tuple(self.shape))  # hashable, and nobody else's list
         positive_int("Reshape", **{f"shape[{axis}]": size for axis, size in enumerate(self.shape)})
 

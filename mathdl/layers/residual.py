@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from mathdl.arrays import Array, Shape, Tree, namespace
-from mathdl.errors import UsageError, shape_mismatch
+from mathdl.errors import shape_mismatch
 from mathdl.layers.chain import (
     Path,
     chain_activations,
@@ -25,6 +25,7 @@ from mathdl.layers.chain import (
     chain_shapes,
     numbered,
     require_layers,
+    sequence,
 )
 from mathdl.layers.layer import NOTHING, Cache, Context, Layer
 
@@ -47,10 +48,8 @@ class Residual(Layer):
     propositions: ClassVar[tuple[str, ...]] = ("residual",)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))  # hashable, and nobody else's list
-        object.__setattr__(self, "shortcut", tuple(self.shortcut))
-        if not self.layers:
-            raise UsageError("Residual: layers is empty; expected at least one layer inside")
+        object.__setattr__(self, "layers", sequence(self.layers, "Residual"))  # hashable, and nobody else's list
+        object.__setattr__(self, "shortcut", sequence(self.shortcut, "Residual: shortcut") if self.shortcut else ())
         require_layers(self.inner, "Residual: inner layer ")
 
     @property

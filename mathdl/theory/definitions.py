@@ -876,17 +876,8 @@ def adamw_step(
     theta ← theta - rate weight_decay theta - rate (m / (1 - beta1^t)) / (√(v / (1 - beta2^t)) + epsilon).
     Source: ours (Loshchilov and Hutter, 2017, algorithm 2, the decay scaled by the rate).
     """
-    new_theta, new_m, new_v = [], [], []
-    for j in range(len(theta)):
-        first = beta1 * m[j] + (1 - beta1) * g[j]
-        second = beta2 * v[j] + (1 - beta2) * g[j] ** 2
-        first_corrected = first / (1 - beta1**t)
-        second_corrected = second / (1 - beta2**t)
-        decay = rate * weight_decay * theta[j]
-        new_theta.append(theta[j] - decay - rate * first_corrected / (math.sqrt(second_corrected) + epsilon))
-        new_m.append(first)
-        new_v.append(second)
-    return new_theta, new_m, new_v
+    stepped, new_m, new_v = adam_step(theta, g, m, v, t, rate, beta1, beta2, epsilon)
+    return [stepped[j] - rate * weight_decay * theta[j] for j in range(len(theta))], new_m, new_v
 
 
 def rmsprop_step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,10 +43,13 @@ class EarlyStopping:
         if not self.minimum_change >= 0:
             raise UsageError(f"EarlyStopping: minimum_change must be ≥ 0, got {self.minimum_change!r}")
 
+    def check(self, figures: Collection[str]) -> None:
+        """Raise `UnknownNameError` unless `monitor` is one of these figures."""
+        if self.monitor not in figures:
+            raise unknown_name("figure to monitor", self.monitor, figures)
+
     def value(self, row: Row) -> float:
         """The monitored figure of an epoch."""
-        if self.monitor not in row:
-            raise unknown_name("figure to monitor", self.monitor, row)
         return float(row[self.monitor])
 
     def improves(self, value: float, best: float) -> bool:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
 from mathdl.arrays import to_host
 from mathdl.data import Standardize
-from mathdl.errors import FileFormatError, MathdlError
+from mathdl.errors import FileFormatError, MathdlError, UnknownNameError, UsageError
+from mathdl.layers.layer import Layer
 from mathdl.losses import LOSSES
 from mathdl.network import Network
 from mathdl.training.model import Model
@@ -63,7 +64,7 @@ def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
         raise FileFormatError(f"{path}: format version {version}, this mathdl reads {FORMAT_VERSION}: update mathdl")
     try:
         about = json.loads(metadata["model"])
-        network = Network(layers_from_dicts(json.loads(metadata["architecture"]), kinds_with(layers)))
+        network = Network(_layers(json.loads(metadata["architecture"]), layers))
         network.frozen = frozenset(map(network.path, about["frozen"]))
         loss = record_from_dict(about["loss"], {kind.__name__: kind for kind in LOSSES.values()}, "loss")
         params = network.empty_parameters(tuple(about["input_shape"]), device, about["dtype"])
@@ -93,6 +94,14 @@ def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
         raise FileFormatError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
 
 
+def _layers(records: Any, own: Sequence[type]) -> list[Layer]:
+    try:
+        return layers_from_dicts(records, kinds_with(own))
+    except UnknownNameError as error:
+        error.add_note("a layer of your own is given by its class: md.load(path, layers=[MyLayer])")
+        raise
+
+
 def write_tensors(path: Any, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file beside `path` and move it into place: a reader sees the old file or the new one."""
     from safetensors.numpy import save
@@ -101,8 +110,9 @@ def write_tensors(path: Any, tensors: Mapping[str, NDArray[Any]], metadata: Mapp
 
 
 def write_whole(path: Any, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Raises `UsageError` if none can be at `path`."""
     path = Path(path)
+    check_writable(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -114,6 +124,14 @@ def write_whole(path: Any, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UsageError` if no file can be at `path`."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
 
 
 def _umask() -> int:

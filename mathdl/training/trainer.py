@@ -23,7 +23,7 @@ from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import Source
 from mathdl.data.weights import ClassWeight
-from mathdl.errors import DataError, UsageError, unknown_name
+from mathdl.errors import DataError, MathdlError, UsageError, unknown_name
 from mathdl.losses import Loss
 from mathdl.network import DTYPES, Network, Parameters
 from mathdl.objective import Objective
@@ -37,6 +37,9 @@ from mathdl.training.interrupt import InterruptAfterMinibatch
 from mathdl.training.model import Model, Rows
 from mathdl.training.progress import Progress, progress
 from mathdl.training.step import EpochTable, Step, epoch_table, penalties, penalty
+
+Order = Sequence[NDArray[np.int64]]
+"""The rows of each minibatch {m} of an epoch."""
 
 
 class Trainer:
@@ -99,7 +102,7 @@ class Trainer:
         self.running_figures: NDArray[Any] = np.zeros((0, 0))
         """The figures of the minibatches of an epoch that has not ended."""
         self._model: Model | None = None
-        self._seen: tuple[Rows, Minibatches, int] | None = None
+        self._seen: tuple[Rows, Order] | None = None
 
     # -- what has been learnt ------------------------------------------------------------------------------------------
 
@@ -163,6 +166,9 @@ class Trainer:
             raise UsageError(f"epochs must be an int ≥ 0, got {epochs!r}")
         if early_stopping is not None and validation_data is None and early_stopping.monitor.startswith("val_"):
             raise UsageError(f"early stopping looks at {early_stopping.monitor!r}: pass validation_data=(Xv, Yv)")
+        if early_stopping is not None:
+            figures = Objective(self.network, self.loss).figures
+            early_stopping.check([prefix + name for prefix in ("", "val_") for name in figures])
         if validation_data is not None and len(validation_data) not in (2, 3):
             raise UsageError("validation_data must be (X, Y) or (X, Y, weights)")
         rows = self._enter(X, Y, sample_weight, class_weight)
@@ -170,7 +176,11 @@ class Trainer:
         source = model.source(rows)
         validation = None
         if validation_data is not None:
-            validation_rows = model.rows(as_arrays(validation_data[0], dtype=self.dtype)[0], *validation_data[1:])
+            try:
+                validation_rows = model.rows(as_arrays(validation_data[0], dtype=self.dtype)[0], *validation_data[1:])
+            except MathdlError as error:
+                error.add_note("in validation_data")
+                raise
             validation = validation_rows, model.source(validation_rows)
         batches = Minibatches(source.n, self.batch_size, self.seed, self.shuffle)
         if self.m and len(self.running_figures) != len(batches):
@@ -188,12 +198,13 @@ class Trainer:
             interrupt = stack.enter_context(InterruptAfterMinibatch())
             bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
             while self.epoch < last and self.history.stopped is None:
-                self._seen = (rows, batches, self.epoch)
+                order = batches.rows(self.epoch)
+                self._seen = (rows, order)
                 begun = perf_counter()
-                if not self._run_epoch(steps, batches, rows, bar, interrupt):
+                if not self._run_epoch(steps, order, rows, bar, interrupt):
                     self.history.stopped = "interrupted"
                     break
-                row = self._end_epoch(rows, validation, batches, begun)
+                row = self._end_epoch(rows, validation, order, begun)
                 bar.epoch(row)
                 if early_stopping is not None and self._is_over(early_stopping, row):
                     self.history.stopped = "early stopping"
@@ -261,25 +272,24 @@ class Trainer:
     def _run_epoch(
         self,
         steps: Mapping[int, Step],
-        batches: Minibatches,
+        order: Order,
         data: Rows,
         bar: Progress,
         interrupt: InterruptAfterMinibatch,
     ) -> bool:
         """Steps from {m} = `self.m` to the end of the epoch; False if interrupted before it."""
-        rows = batches.rows(self.epoch)
-        table = self._table(next(iter(steps.values())), minibatch_totals(rows, data.weights))
+        table = self._table(next(iter(steps.values())), minibatch_totals(order, data.weights))
         try:
-            for m in range(self.m, len(rows)):
-                step = steps[len(rows[m])]
-                step.load(table, m, rows[m])
+            for m in range(self.m, len(order)):
+                step = steps[len(order[m])]
+                step.load(table, m, order[m])
                 if not step.run():
-                    raise diagnose(step, self.epoch + 1, m, rows[m])
+                    raise diagnose(step, self.epoch + 1, m, order[m])
                 step.store(table, m)
                 self.m += 1
                 self.step += 1
                 bar.minibatch(self.epoch + 1, m, step.J)
-                if interrupt.asked and self.m < len(rows):
+                if interrupt.asked and self.m < len(order):
                     return False
         finally:
             self.running_figures = to_host(table.figures)
@@ -297,8 +307,8 @@ class Trainer:
         self._rate = rates[-1]
         return table
 
-    def _end_epoch(self, rows: Rows, validation: tuple[Rows, Source] | None, batches: Minibatches, begun: float) -> Row:
-        totals = np.array(minibatch_totals(batches.rows(self.epoch), rows.weights))
+    def _end_epoch(self, rows: Rows, validation: tuple[Rows, Source] | None, order: Order, begun: float) -> Row:
+        totals = np.array(minibatch_totals(order, rows.weights))
         means: list[float] = (totals @ self.running_figures.astype(np.float64) / totals.sum()).tolist()
         figures = self.model.named(means, rows)
         if validation is not None:
@@ -336,7 +346,7 @@ def _slots(optimizer: Optimizer, params: Parameters) -> Vector:
         return Vector(shapes, params.device.namespace, params.vector.dtype, params.device.handle)
 
 
-def minibatch_totals(rows: Sequence[NDArray[np.int64]], weights: NDArray[Any] | None) -> list[float]:
+def minibatch_totals(rows: Order, weights: NDArray[Any] | None) -> list[float]:
     """Σw of each minibatch. Raises `DataError` where it is 0: such a minibatch has no mean loss."""
     totals = [float(len(r)) if weights is None else float(np.sum(weights[r])) for r in rows]
     if 0.0 in totals:
@@ -348,9 +358,9 @@ def minibatch_totals(rows: Sequence[NDArray[np.int64]], weights: NDArray[Any] | 
 
 
 class _Minibatches(Sequence[tuple[NDArray[np.int64], Any, Any]]):
-    def __init__(self, data: Rows, batches: Minibatches, epoch: int) -> None:
+    def __init__(self, data: Rows, order: Order) -> None:
         self._data = data
-        self._rows = batches.rows(epoch)
+        self._rows = order
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -359,6 +369,6 @@ class _Minibatches(Sequence[tuple[NDArray[np.int64], Any, Any]]):
         if isinstance(m, slice):
             return [self[k] for k in range(*m.indices(len(self)))]
         rows, X = self._rows[m], self._data.X
-        if not isinstance(X, np.ndarray):
+        if not isinstance(X, np.ndarray) and not is_on_file(X):
             return rows, arrays.namespace(X).take(X, arrays.device_of(X).put(rows), axis=0), self._data.Y[rows]
         return rows, np.asarray(X[rows]), self._data.Y[rows]

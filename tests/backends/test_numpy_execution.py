@@ -266,6 +266,22 @@ def test_an_interrupt_is_raised_and_leaves_no_thread_waiting(coupled):
 
 
 @within_time
+def test_an_interrupt_between_the_tasks_of_the_caller(monkeypatch):
+    work = module._Job.work
+
+    def interrupted(job):
+        if not threading.current_thread().name.startswith("mathdl-worker"):
+            raise KeyboardInterrupt
+        work(job)
+
+    with ShardedExecution(2, 2, True) as execution:
+        totals = [execution.total(shard, 2) for shard in range(2)]
+        monkeypatch.setattr(module._Job, "work", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execution.map(lambda shard: totals[shard](np.ones(1)), 2)
+
+
+@within_time
 def test_what_a_worker_raises_reaches_the_caller_whatever_it_is():
     together = threading.Barrier(2, timeout=GUARD)
 

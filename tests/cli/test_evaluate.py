@@ -79,7 +79,7 @@ def test_other_data(train, mathdl, table):
     [
         (["--data", "nothing.csv"], "unknown data set"),
         (["--data", "diabetes"], "X (B, 8, 8, 1) expected"),
-        (["--part", "tests"], "invalid choice: 'tests'"),
+        (["--part", "tests"], "unknown part 'tests'. Did you mean 'test'?"),
         (["--dat", "digits"], "unknown option '--dat'. Did you mean '--data'?"),
         (["--device", "cuda:x"], "'cuda:x'"),
     ],

@@ -118,7 +118,7 @@ def test_to_a_file(train, mathdl, predicted):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("run", "--out run is a folder: give the name of a file"), ("no/where.csv", "there is no folder no")],
+    [("run", "run is a folder: give the name of a file"), ("no/where.csv", "there is no folder no")],
 )
 def test_where_no_file_can_be(train, mathdl, out, message):
     train(epochs=1)

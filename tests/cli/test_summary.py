@@ -80,6 +80,11 @@ def test_shapes_that_do_not_fit_name_the_layer(residual, capsys):
     assert "in layer l = 1" in capsys.readouterr().err
 
 
+def test_an_unknown_task_is_met_with_the_nearest(capsys):
+    assert cli.main(["summary", "mlp", "--input-shape", "4", "--task", "categorial"]) == 2
+    assert "unknown task 'categorial'. Did you mean 'categorical'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("layer", "text"),
     [

@@ -217,6 +217,8 @@ def test_a_column_of_numbers_that_are_categories(train):
         (["--test", "1"], "argument --test: expected a number in [0, 1), got '1'"),
         (["--learning-rate", "nan"], "argument --learning-rate: expected a number, got 'nan'"),
         (["--weight-decay", "-1"], "argument --weight-decay: expected a number ≥ 0, got '-1'"),
+        (["--dtype", "float23"], "unknown dtype 'float23'. Did you mean 'float32'?"),
+        (["--class-weight", "balance"], "unknown class weight 'balance'. Did you mean 'balanced'?"),
         (["--clip-norm", "0"], "argument --clip-norm: expected a number > 0, got '0'"),
         (["--batchsize", "3"], "unknown option '--batchsize'. Did you mean '--batch-size'?"),
         (["--data", "digit"], "Did you mean 'digits'?"),
@@ -407,14 +409,20 @@ def test_a_run_in_the_way_says_how_to_go_on(stopped, mathdl):
     assert "To go on with it: mathdl train --out run --resume" in done.err
 
 
+def refusal(mathdl):
+    """What a run that cannot be resumed says."""
+    done = mathdl("train", "--out", "run", "--resume")
+    assert done.status == 2
+    return done.err
+
+
 def test_the_data_must_be_the_same(mathdl, table, at_step):
     at_step(1, interrupt)
     argv = ("--data", table(), "--model", "flat.toml", "--batch-size", 8, "--out", "run")
     assert mathdl("train", *argv).status == command.INTERRUPTED
     table(rows=61)
-    done = mathdl("train", "--out", "run", "--resume")
-    assert done.status == 2
-    assert "the data (table.csv) are no longer those that the run was started with" in done.err
+    error = refusal(mathdl)
+    assert "the data (table.csv) are no longer those that the run was started with" in error
 
 
 def test_the_model_must_be_the_same(stopped, mathdl):
@@ -422,18 +430,17 @@ def test_the_model_must_be_the_same(stopped, mathdl):
     stopped(1, interrupt)
     model = Path("small.toml")
     model.write_text(model.read_text().replace("ReLU", "Tanh"))
-    done = mathdl("train", "--out", "run", "--resume")
-    assert done.status == 2
-    assert "the model (small.toml) is no longer the one that the run was started with" in done.err
+    error = refusal(mathdl)
+    assert "the model (small.toml) is no longer the one that the run was started with" in error
 
 
 def test_a_config_that_was_damaged(stopped, mathdl):
     stopped(1, interrupt)
     config = Path("run/config.toml")
     config.write_text(config.read_text().replace("epochs = 30", 'epochs = "many"'))
-    done = mathdl("train", "--out", "run", "--resume")
-    assert done.status == 2
-    assert "option epochs: expected an int, found 'many'" in done.err
+    error = refusal(mathdl)
+    assert "option epochs: expected an int, found 'many'" in error
+    assert f"in {config}" in error
 
 
 # -- help --------------------------------------------------------------------------------------------------------------

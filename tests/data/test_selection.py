@@ -61,7 +61,7 @@ def test_trains_to_the_same_bits_as_in_memory(on_file):
         net = md.Network([md.Flatten(), md.Dense(4), md.ReLU(), md.Dense(3), md.Softmax()])
         trainer = md.Trainer(net, batch_size=7, device="cpu", standardize=True)
         trainer.fit(X, Y[rows], epochs=2, validation_data=(X, Y[rows]))
-        return trainer.params.vector, trainer.predict(X), trainer.evaluate(X, Y[rows])
+        return trainer.params.vector, trainer.predict(X), trainer.evaluate(X, Y[rows]), trainer.minibatches[1]
 
     for found, expected in zip(train(taken(on_file, rows)), train(np.asarray(on_file)[rows]), strict=True):
         np.testing.assert_equal(found, expected)

@@ -50,3 +50,8 @@ def test_the_number_of_entries_must_stay():
 def test_sizes_must_be_positive_ints(size):
     with pytest.raises(UsageError, match=r"Reshape: shape\[1\] must be an int ≥ 1"):
         Reshape((2, size))
+
+
+def test_a_shape_is_a_tuple():
+    with pytest.raises(UsageError, match=r"Reshape: shape must be a tuple of ints ≥ 1 such as \(28, 28, 1\), got 3"):
+        Reshape(3)

@@ -235,8 +235,10 @@ def test_configuration():
     layer = Residual(mine)
     mine.append(ReLU())
     assert layer.layers == (Dense(3),)
-    with pytest.raises(UsageError, match="Residual: layers is empty"):
+    with pytest.raises(UsageError, match="Residual: no layers; expected at least one"):
         Residual([])
+    with pytest.raises(UsageError, match=r"Residual: shortcut: expected a list of layers, got Dense\(width=3"):
+        Residual([Dense(3)], Dense(3))
     with pytest.raises(
         UsageError, match=r"Residual: inner layer 2: expected a layer, got 'relu', which has no .*inherit md.Layer"
     ):

@@ -44,10 +44,13 @@ def test_any_number_is_better_than_nan():
 
 
 def test_value():
-    row = {"epoch": 1, "loss": 0.5, "val_loss": 0.25}
-    assert md.EarlyStopping().value(row) == 0.25
+    assert md.EarlyStopping().value({"epoch": 1, "loss": 0.5, "val_loss": 0.25}) == 0.25
+
+
+def test_figures_are_checked():
+    md.EarlyStopping().check(["loss", "val_loss"])
     with pytest.raises(UnknownNameError, match=r"unknown figure to monitor 'val_los'. Did you mean 'val_loss'"):
-        md.EarlyStopping(monitor="val_los").value(row)
+        md.EarlyStopping(monitor="val_los").check(["loss", "val_loss"])
 
 
 @pytest.mark.parametrize("options", [{"patience": 0}, {"patience": 1.5}, {"patience": True}, {"minimum_change": -0.1}])

@@ -164,7 +164,8 @@ def test_layers_of_ones_own(tmp_path):
     np.testing.assert_array_equal(theirs.predict(X), model(net).predict(X))
     with pytest.raises(UnknownNameError, match=r"unknown layer 'Scale'") as caught:
         md.load(path)
-    assert caught.value.__notes__ == ["in layer l = 2.1"]
+    assert caught.value.__notes__[0] == "in layer l = 2.1"
+    assert "md.load(path, layers=[MyLayer])" in caught.value.__notes__[1]
 
 
 def test_a_layer_that_cannot_be_written_is_named(tmp_path):
@@ -313,6 +314,14 @@ def test_files_may_be_read_by_others(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("", "is a folder: give the name of a file"), ("no/where", "there is no folder .*no$")]
+)
+def test_where_no_file_can_be(tmp_path, path, message):
+    with pytest.raises(UsageError, match=message):
+        model(plain()).save(tmp_path / path)
 
 
 def test_saving_copies(tmp_path, backend):

@@ -270,8 +270,21 @@ def test_early_stopping_on_an_accuracy_and_on_training_figures():
     assert accuracies[-1] <= accuracies[-2]
     with pytest.raises(UsageError, match="pass validation_data"):
         trainer.fit(X, Y, early_stopping=md.EarlyStopping())
-    with pytest.raises(UnknownNameError, match=r"unknown figure to monitor 'acuracy'. Did you mean 'accuracy'"):
-        trainer.fit(X, Y, early_stopping=md.EarlyStopping(monitor="acuracy"))
+
+
+@pytest.mark.parametrize(
+    ("net", "data", "loss"),
+    [(None, (X, Y), "categorical_cross_entropy"), (md.Network([md.Dense(1)]), numbers(), "huber")],
+)
+def test_a_figure_to_monitor_is_one_that_training_reports(net, data, loss):
+    trainer = train(net, data, loss=loss, fit={"validation_data": data})
+    figures = trainer.history[0].keys() - {"epoch", "step", "learning_rate", "seconds"}
+    for name in figures:
+        trainer.fit(*data, validation_data=data, early_stopping=md.EarlyStopping(monitor=name))
+    with pytest.raises(UnknownNameError, match=r"'val_los'\. Did you mean 'val_loss'") as caught:
+        trainer.fit(*data, validation_data=data, early_stopping=md.EarlyStopping(monitor="val_los"))
+    assert str(caught.value).endswith(f"Known: {', '.join(sorted(figures))}")
+    assert trainer.epoch == 2 + len(figures)  # refused before the first step
 
 
 def test_another_figure_has_another_best():

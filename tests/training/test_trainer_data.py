@@ -204,8 +204,9 @@ def test_bad_data(name):
 def test_bad_validation_and_evaluation_data(name):
     A, labels, error, message = BAD[name]
     trainer = md.Trainer(plain(), device="cpu")
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         trainer.fit(X, Y, validation_data=(A, labels))
+    assert caught.value.__notes__ == ["in validation_data"]
     assert len(trainer.history) == 0
     trainer.prepare(X, Y)
     with pytest.raises(error, match=message):

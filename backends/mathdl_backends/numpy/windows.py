@@ -26,7 +26,15 @@ _FEW_CHANNELS = 4
 _WIDE = 512
 """Elements of a row that is long enough to be broadcast over at full speed."""
 
-_buffers = local()
+
+class _Buffers(local):
+    """The buffers of a thread, by name and dtype."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, Any], Any] = {}
+
+
+_buffers = _Buffers()
 
 
 def convolve(A: Any, W: Any, b: Any, gather: Any, groups: int) -> Any:
@@ -139,11 +147,10 @@ def _padded(A: Any, padding: Any) -> Any:
 
 def _buffer(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     """A buffer of this thread, for use until it is asked for again."""
-    size, key = prod(shape), f"{name} {dtype}"
-    buffer = getattr(_buffers, key, None)
+    size, kept = prod(shape), _buffers.kept
+    buffer = kept.get((name, dtype))
     if buffer is None or buffer.size < size:
-        buffer = np.empty(size, dtype=dtype)
-        setattr(_buffers, key, buffer)
+        buffer = kept[name, dtype] = np.empty(size, dtype=dtype)
     return buffer[:size].reshape(shape)
 
 

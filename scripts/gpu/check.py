@@ -1,0 +1,104 @@
+"""Train on a device and on the CPU, compare what both start from, and write a page; called by `sh scripts/gpu/check`.
+
+Initial weights, the order of the minibatches and the dropout masks must be the same bits; what is learnt from there on
+is not, for sums are added in another order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accuracy import ROOT, circumstances, trained
+
+import mathdl as md
+from mathdl.arrays import to_host
+from mathdl.cli.models import BUILT_IN, build
+
+SHAPE, CLASSES, SEED = (8, 8, 1), 10, 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, train, write the page; 1 if bits differ."""
+    parser = argparse.ArgumentParser(prog="check.py", description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--models", default=",".join(BUILT_IN), help="default: mlp,cnn")
+    parser.add_argument("--epochs", help="default: those of `mathdl train`")
+    parser.add_argument("--suite", default="not run", help="what the test-suite said")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gpu")
+    options = parser.parse_args(arguments)
+    models, device = options.models.split(","), options.device
+    bits = {f"{what} of {model}": same for model in models for what, same in same_bits(model, device).items()}
+    more = [] if options.epochs is None else ["--epochs", options.epochs]
+    runs = [
+        (model, where, trained("digits", model, SEED, "--device", where, *more))
+        for model in models
+        for where in ("cpu", device)
+    ]
+    about = about_device(device)
+    text = page(about, options.suite, bits, runs)
+    options.out.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
+    (options.out / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0 if all(bits.values()) else 1
+
+
+def same_bits(model: str, device: str) -> dict[str, bool]:
+    """Whether a seed gives the same bits on the CPU and on the device."""
+    here, there = (started(model, where) for where in ("cpu", device))
+    return {what: all(map(np.array_equal, here[what], there[what])) for what in here}
+
+
+def started(model: str, device: str) -> dict[str, list[Any]]:
+    """What the seed gives on a device, as integers: `array_equal` then compares bits."""
+    data = md.data.load("digits")
+    X, Y = data.X[:100] / 16, data.Y[:100]
+    network = md.Network(build(model, SHAPE, CLASSES))
+    weights = to_host(network.initialize(SHAPE, SEED, device).vector)
+    trainer = md.Trainer(network, seed=SEED, device=device)
+    trainer.fit(X, Y, epochs=2, verbose=False)
+    dropout = md.Network([md.Flatten(), md.Dropout(0.5)])
+    kept, _ = dropout.forward(dropout.initialize(SHAPE, SEED, device), np.ones_like(X), training=True, seed=SEED)
+    return {
+        "initial weights": [weights.view(np.uint32)],
+        "minibatches": [rows for rows, _, _ in trainer.minibatches],
+        "dropout masks": [to_host(kept).view(np.uint32)],
+    }
+
+
+def about_device(device: str) -> dict[str, str]:
+    """The device's name and driver, and the versions of what was run on it."""
+    about = {"device": device}
+    if device.startswith("cuda"):
+        asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+        about["device"], about["driver"] = found[int(device.partition(":")[2] or 0)].split(", ")
+    packages = {d.name: d.version for d in distributions() if d.name.startswith(("cupy", "array-api-", "array_api_"))}
+    return about | {name: str(value) for name, value in circumstances().items()} | dict(sorted(packages.items()))
+
+
+def page(about: dict[str, str], suite: str, bits: dict[str, bool], runs: Sequence[tuple[str, str, Any]]) -> str:
+    """The page, in Markdown."""
+    lines = [f"# {about['device']}", "", "Written by `sh scripts/gpu/check`.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in about.items()]
+    lines += ["", f"Test-suite: {suite}.", "", f"From seed {SEED}, on the CPU and on the device:", ""]
+    lines += [f"- {what}: {'the same bits' if same else 'DIFFERENT BITS'}" for what, same in bits.items()]
+    lines += ["", "Digits, as `mathdl train` trains them; test rows that the model never saw:", ""]
+    lines += ["| model | device | epochs | test accuracy | test loss | seconds |", "|---|---|---|---|---|---|"]
+    for model, device, report in runs:
+        test = report["test"]
+        figures = f"{test['accuracy']:.4f} | {test['loss']:.4f} | {report['seconds']:.1f}"
+        lines.append(f"| {model} | {device} | {report['epochs']} | {figures} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

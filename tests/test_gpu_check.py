@@ -1,0 +1,56 @@
+"""`sh scripts/gpu/check`, with `strict` in the place of the GPU: what it compares, and the page that it writes."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """scripts/gpu/check.py as a module."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.delitem(sys.modules, "accuracy", raising=False)
+    spec = spec_from_file_location("check", SCRIPTS / "gpu" / "check.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page(check, tmp_path):
+    argv = ["--device", "strict", "--models", "mlp", "--epochs", "1", "--suite", "9 passed", "--out", str(tmp_path)]
+    assert check.main(argv) == 0
+    text = (tmp_path / "strict.md").read_text(encoding="utf-8")
+    assert "Test-suite: 9 passed." in text
+    for what in ("initial weights", "minibatches", "dropout masks"):
+        assert f"- {what} of mlp: the same bits" in text
+    for device in ("cpu", "strict"):
+        assert f"| mlp | {device} | 1 | 0." in text
+
+
+@pytest.mark.parametrize("what", ["initial weights", "minibatches", "dropout masks"])
+def test_a_bit_that_differs_is_found(check, monkeypatch, what):
+    honest = check.started
+
+    def spoilt(model, device):
+        found = honest(model, device)
+        if device == "strict":
+            found[what] = [np.array(found[what][0]) ^ 1, *found[what][1:]]
+        return found
+
+    monkeypatch.setattr(check, "started", spoilt)
+    assert {name for name, same in check.same_bits("mlp", "strict").items() if not same} == {what}
+
+
+def test_the_gpu_is_named_by_its_driver(check, monkeypatch):
+    answer = type("Done", (), {"stdout": "NVIDIA A, 1.2\nNVIDIA B, 3.4\n"})
+    monkeypatch.setattr(check.subprocess, "run", lambda *argv, **options: answer)
+    about = check.about_device("cuda:1")
+    assert (about["device"], about["driver"]) == ("NVIDIA B", "3.4")
+    assert {"commit", "python", "numpy"} <= set(about)
