@@ -58,8 +58,8 @@ from mathdl.optimizers import Adam as Adam
 from mathdl.optimizers import AdamW as AdamW
 from mathdl.optimizers import RMSprop as RMSprop
 from mathdl.training.callbacks import EarlyStopping as EarlyStopping
-from mathdl.training.files import load as load
 from mathdl.training.model import Model as Model
+from mathdl.training.model import load as load
 from mathdl.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"

@@ -16,8 +16,8 @@ from mathdl.cli.parts import PARTS, Part, cut, whole
 from mathdl.cli.run_directory import RunDirectory
 from mathdl.data import Encoding, Table, load
 from mathdl.errors import DataError, FileFormatError, UsageError
-from mathdl.training.files import load as load_model
 from mathdl.training.model import Model
+from mathdl.training.model import load as load_model
 
 
 class ModelAndData(NamedTuple):

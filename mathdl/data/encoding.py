@@ -60,7 +60,9 @@ class Encoding:
         wanted = checked_kind(kind)
         values = _target_values(rows, target, wanted, target in categorical)
         found = wanted or guess_kind(values)
-        return cls(columns, categories, target, learn_classes(values) if found == "classification" else None, found)
+        is_labels = found == "classification"
+        classes = learn_classes(values, lambda i: rows.place(i, target)) if is_labels else None
+        return cls(columns, categories, target, classes, found)
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -50,11 +50,20 @@ def guess_kind(values: NDArray[Any]) -> Kind:
     return "classification" if _whole(distinct) and len(distinct) <= most else "regression"
 
 
-def learn_classes(values: NDArray[Any]) -> Classes | None:
-    """The classes of labels (n,), text or numbers; None if they are 0 … l−1 already."""
+def learn_classes(values: NDArray[Any], place: Callable[[int], str]) -> Classes | None:
+    """The classes of labels (n,), text or whole numbers; None if they are 0 … l−1 already.
+
+    A number with a fraction is no label, and raises `DataError` with `place(i)`.
+    """
     distinct = np.unique(values)
     if is_text(values):
         return tuple(distinct.astype(str).tolist())
+    fractions = np.flatnonzero(np.isfinite(values) & (values != np.floor(values)))
+    if len(fractions):
+        raise DataError(
+            f"{place(int(fractions[0]))}: expected a label, which is text or a whole number, got "
+            f"{values[fractions[0]].item()!r}. Numbers like this are for a regression loss, such as mean_squared_error"
+        )
     distinct = distinct[np.isfinite(distinct)]  # encode_labels says where the others are
     if len(distinct) and _whole(distinct) and int(distinct[-1]) == len(distinct) - 1:
         return None

@@ -192,7 +192,7 @@ def _table(
         labels = [_column(part) for _, part in parts.values() if part is not None]
         encoding = Encoding(target=target, kind=request.kind or (guess_kind(labels[0]) if labels else None))
         if encoding.kind == "classification" and labels and all(part.ndim == 1 for part in labels):
-            encoding = replace(encoding, classes=learn_classes(np.concatenate(labels)))
+            encoding = replace(encoding, classes=learn_classes(np.concatenate(labels), lambda i: f"{source}: Y[{i}]"))
     tables = [
         Table(
             with_channel(X_part) if X_part.dtype == np.uint8 else X_part,

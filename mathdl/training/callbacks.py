@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mathdl.arrays import Array
 from mathdl.errors import UsageError, unknown_name
 from mathdl.training.history import Row
 
-if TYPE_CHECKING:
-    from mathdl.training.trainer import Trainer
-
 
 class Callback(Protocol):
-    """Called with the trainer and the figures of the epoch that has ended; a true answer stops the training.
+    """Called with the `Trainer` and the figures of the epoch that has ended; a true answer stops the training.
 
     Any function of these two arguments will do.
     """
 
-    def __call__(self, trainer: Trainer, row: Row) -> bool | None: ...
+    def __call__(self, trainer: Any, row: Row) -> bool | None: ...
 
 
 @dataclass(frozen=True)

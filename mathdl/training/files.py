@@ -1,105 +1,16 @@
-"""Model files: one safetensors file, arrays by key, everything else as JSON in its header. Nothing is ever executed.
-
-The header's metadata: `format_version`, `architecture` (the layers and their arguments), and `model` (input shape,
-dtype, loss, preprocessing, classes, …). An unknown layer is refused by name; layers of one's own are passed to `load`.
-"""
+"""Files that are written whole or not at all; arrays and text in the safetensors format. Nothing is ever executed."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
-from mathdl.arrays import to_host
-from mathdl.data import Standardize
-from mathdl.errors import FileFormatError, MathdlError, UnknownNameError, UsageError
-from mathdl.layers.layer import Layer
-from mathdl.losses import LOSSES
-from mathdl.network import Network
-from mathdl.training.model import Model
-
-FORMAT_VERSION = 1
-
-
-def save_model(model: Model, path: Any) -> None:
-    """Write `model` to `path`, whole or not at all."""
-    params = model.params
-    tensors = {name: np.asarray(to_host(A), order="C") for name, A in {**params, **params.state}.items()}
-    about = {
-        "input_shape": list(params.input_shape),
-        "dtype": params.dtype,
-        "loss": record_to_dict(model.loss),
-        "inputs": None if model.inputs is None else model.inputs.to_dict(),
-        "targets": None if model.targets is None else model.targets.to_dict(),
-        "squeeze": model.squeeze,
-        "classes": None if model.classes is None else list(model.classes),
-        "frozen": [".".join(map(str, path)) for path in sorted(model.network.frozen)],
-        "about": dict(model.about),
-    }
-    metadata = {
-        "format_version": str(FORMAT_VERSION),
-        "architecture": json.dumps([layer_to_dict(layer) for layer in model.network.layers]),
-        "model": json.dumps(about),
-    }
-    write_tensors(path, tensors, metadata)
-
-
-def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
-    """The model in a file that `Model.save` wrote, on `device`. `layers`: the classes of layers of one's own.
-
-    Raises `FileFormatError` if the file is not a model of this format, `UnknownNameError` on an unknown layer.
-    """
-    tensors, metadata = read_tensors(path)
-    version = metadata.get("format_version")
-    if version is None or "architecture" not in metadata or "model" not in metadata:
-        raise FileFormatError(f"{path}: a safetensors file, but not a model of mathdl (no architecture in its header)")
-    if version != str(FORMAT_VERSION):
-        raise FileFormatError(f"{path}: format version {version}, this mathdl reads {FORMAT_VERSION}: update mathdl")
-    try:
-        about = json.loads(metadata["model"])
-        network = Network(_layers(json.loads(metadata["architecture"]), layers))
-        network.frozen = frozenset(map(network.path, about["frozen"]))
-        loss = record_from_dict(about["loss"], {kind.__name__: kind for kind in LOSSES.values()}, "loss")
-        params = network.empty_parameters(tuple(about["input_shape"]), device, about["dtype"])
-        network.input_shape = params.input_shape
-        expected = {**params.shapes, **params.state.shapes}
-        found = {name: tuple(A.shape) for name, A in tensors.items()}
-        if found != expected:
-            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-            raise FileFormatError(
-                f"{path}: arrays do not fit the architecture: "
-                + "; ".join(f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong[:4])
-            )
-        params.assign(tensors)
-        return Model(
-            network,
-            params,
-            loss,
-            inputs=None if about["inputs"] is None else Standardize.from_dict(about["inputs"]),
-            targets=None if about["targets"] is None else Standardize.from_dict(about["targets"]),
-            squeeze=bool(about["squeeze"]),
-            classes=None if about["classes"] is None else tuple(about["classes"]),
-            about=dict(about["about"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, MathdlError):  # says by itself what is wrong
-            raise
-        raise FileFormatError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
-
-
-def _layers(records: Any, own: Sequence[type]) -> list[Layer]:
-    try:
-        return layers_from_dicts(records, kinds_with(own))
-    except UnknownNameError as error:
-        error.add_note("a layer of your own is given by its class: md.load(path, layers=[MyLayer])")
-        raise
+from mathdl.errors import FileFormatError, UsageError
 
 
 def write_tensors(path: Any, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:

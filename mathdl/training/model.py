@@ -1,11 +1,16 @@
 """Model: a network with its parameters and all that is needed to use it: preprocessing, classes, the form of targets.
 
 model = md.load("model.safetensors");  model.predict(X);  model.evaluate(X, Y);  model.save("copy.safetensors")
+
+A model file is one safetensors file: arrays by key, and in its header, as JSON, `format_version`, `architecture` (the
+layers and their arguments) and `model` (input shape, dtype, loss, preprocessing, classes …). Nothing is ever executed:
+an unknown layer is refused by name, and layers of one's own are passed to `load`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathdl import arrays
+from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
 from mathdl.arrays import Array, is_array, to_host
 from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
 from mathdl.data.weights import ClassWeight, class_weights, sample_weights
-from mathdl.errors import DataError, UsageError
-from mathdl.losses import Loss
+from mathdl.errors import DataError, FileFormatError, MathdlError, UnknownNameError, UsageError
+from mathdl.layers.layer import Layer
+from mathdl.losses import LOSSES, Loss
 from mathdl.network import Network, Parameters, concatenated
 from mathdl.objective import Objective
+from mathdl.training.files import read_tensors, write_tensors
+
+FORMAT_VERSION = 1
 
 _CHUNK = 1024
 """Instances that are predicted at a time."""
@@ -85,9 +95,25 @@ class Model:
 
     def save(self, path: Any) -> None:
         """Write one safetensors file; an existing file is replaced whole or not at all."""
-        from mathdl.training.files import save_model
-
-        save_model(self, path)
+        params = self.params
+        about = {
+            "input_shape": list(params.input_shape),
+            "dtype": params.dtype,
+            "loss": record_to_dict(self.loss),
+            "inputs": None if self.inputs is None else self.inputs.to_dict(),
+            "targets": None if self.targets is None else self.targets.to_dict(),
+            "squeeze": self.squeeze,
+            "classes": None if self.classes is None else list(self.classes),
+            "frozen": [".".join(map(str, path)) for path in sorted(self.network.frozen)],
+            "about": dict(self.about),
+        }
+        metadata = {
+            "format_version": str(FORMAT_VERSION),
+            "architecture": json.dumps([layer_to_dict(layer) for layer in self.network.layers]),
+            "model": json.dumps(about),
+        }
+        tensors = {name: np.asarray(to_host(A), order="C") for name, A in {**params, **params.state}.items()}
+        write_tensors(path, tensors, metadata)
 
     # -- data ----------------------------------------------------------------------------------------------------------
 
@@ -207,3 +233,54 @@ def r2_from(mse: float, rows: Rows) -> float:
     if variance == 0.0:
         return 1.0 if mse == 0.0 else 0.0
     return 1.0 - mse / variance
+
+
+def load(path: Any, layers: Sequence[type] = (), device: str = "cpu") -> Model:
+    """The model in a file that `Model.save` wrote, on `device`. `layers`: the classes of layers of one's own.
+
+    Raises `FileFormatError` if the file is not a model of this format, `UnknownNameError` on an unknown layer.
+    """
+    tensors, metadata = read_tensors(path)
+    version = metadata.get("format_version")
+    if version is None or "architecture" not in metadata or "model" not in metadata:
+        raise FileFormatError(f"{path}: a safetensors file, but not a model of mathdl (no architecture in its header)")
+    if version != str(FORMAT_VERSION):
+        raise FileFormatError(f"{path}: format version {version}, this mathdl reads {FORMAT_VERSION}: update mathdl")
+    try:
+        about = json.loads(metadata["model"])
+        network = Network(_layers(json.loads(metadata["architecture"]), layers))
+        network.frozen = frozenset(map(network.path, about["frozen"]))
+        loss = record_from_dict(about["loss"], {kind.__name__: kind for kind in LOSSES.values()}, "loss")
+        params = network.empty_parameters(tuple(about["input_shape"]), device, about["dtype"])
+        network.input_shape = params.input_shape
+        expected = {**params.shapes, **params.state.shapes}
+        found = {name: tuple(A.shape) for name, A in tensors.items()}
+        if found != expected:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise FileFormatError(
+                f"{path}: arrays do not fit the architecture: "
+                + "; ".join(f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong[:4])
+            )
+        params.assign(tensors)
+        return Model(
+            network,
+            params,
+            loss,
+            inputs=None if about["inputs"] is None else Standardize.from_dict(about["inputs"]),
+            targets=None if about["targets"] is None else Standardize.from_dict(about["targets"]),
+            squeeze=bool(about["squeeze"]),
+            classes=None if about["classes"] is None else tuple(about["classes"]),
+            about=dict(about["about"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, MathdlError):  # says by itself what is wrong
+            raise
+        raise FileFormatError(f"{path}: the header is damaged ({type(error).__name__}: {error})") from error
+
+
+def _layers(records: Any, own: Sequence[type]) -> list[Layer]:
+    try:
+        return layers_from_dicts(records, kinds_with(own))
+    except UnknownNameError as error:
+        error.add_note("a layer of your own is given by its class: md.load(path, layers=[MyLayer])")
+        raise
