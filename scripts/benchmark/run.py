@@ -38,8 +38,8 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._answer()
-        self.steps = 16
-        self.steps = max(16, 16 * round(_BURST_SECONDS * 1e3 / self.burst()["ms"] / 16))
+        epoch = self.steps = WORKLOADS[workload].minibatches
+        self.steps = epoch * max(1, round(_BURST_SECONDS * 1e3 / self.burst()["ms"] / epoch))
 
     def burst(self) -> dict[str, float]:
         """Milliseconds a step, page faults a step, and peak memory, of a burst."""

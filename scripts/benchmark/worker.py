@@ -17,8 +17,8 @@ def main() -> None:
     framework, workload = FRAMEWORKS[sys.argv[1]], WORKLOADS[sys.argv[2]]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     burst = framework(workload)
-    burst(32)
-    burst(32)
+    burst(workload.minibatches)
+    burst(workload.minibatches)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         steps = int(line)

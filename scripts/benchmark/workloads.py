@@ -18,33 +18,33 @@ Burst = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, an input shape and a batch size."""
+    """A network, an input shape, a batch size, and how many minibatches make an epoch."""
 
     network: str
     B: int
     input: tuple[int, ...]
-    widths: tuple[int, ...] = ()
-    frameworks: tuple[str, ...] = ("mathdl", "torch", "torch-compile", "jax", "floor")
+    widths: tuple[int, ...]
+    frameworks: tuple[str, ...]
+    minibatches: int
 
 
 MLP = ("mathdl", "torch", "torch-compile", "jax", "sklearn", "floor")
 CNN = ("mathdl", "torch", "torch-channels-last", "jax", "floor")
 
 WORKLOADS = {
-    "small MLP 64-128-10, B=32": Workload("mlp", 32, (64,), (128,), MLP),
-    **{f"MLP 784-512-256-10, B={B}": Workload("mlp", B, (784,), (512, 256), MLP) for B in (32, 128, 512, 2048)},
-    "CNN 28×28×1, B=64": Workload("cnn", 64, (28, 28, 1), (), CNN),
-    "residual CNN 32×32×3, B=128": Workload("residual", 128, (32, 32, 3), (), CNN[:-1]),
+    "small MLP 64-128-10, B=32": Workload("mlp", 32, (64,), (128,), MLP, 40),
+    **{f"MLP 784-512-256-10, B={B}": Workload("mlp", B, (784,), (512, 256), MLP, 16) for B in (32, 128, 512, 2048)},
+    "CNN 28×28×1, B=64": Workload("cnn", 64, (28, 28, 1), (), CNN, 16),
+    "residual CNN 32×32×3, B=128": Workload("residual", 128, (32, 32, 3), (), CNN[:-1], 4),
 }
 
-_MINIBATCHES = 16
 _RATE, _MOMENTUM = 0.01, 0.9
 
 
 def rows_of(workload: Workload) -> tuple[Any, Any]:
-    """X (n, …) and labels Y (n,), n = 16 B."""
+    """X (n, …) and labels Y (n,): an epoch."""
     rng = np.random.default_rng(0)
-    n = workload.B * _MINIBATCHES
+    n = workload.B * workload.minibatches
     return rng.standard_normal((n, *workload.input), dtype=np.float32), rng.integers(0, 10, n)
 
 
@@ -77,7 +77,7 @@ def mathdl_network(workload: Workload) -> Any:
 
 
 def mathdl(workload: Workload) -> Burst:
-    """`Trainer.fit`, as a user calls it: epochs of 16 minibatches, loss and accuracy included."""
+    """`Trainer.fit`, as a user calls it: epochs of minibatches, loss and accuracy included."""
     import mathdl as md
 
     X, Y = rows_of(workload)
@@ -85,7 +85,7 @@ def mathdl(workload: Workload) -> Burst:
     trainer = md.Trainer(mathdl_network(workload), optimizer=optimizer, batch_size=workload.B, device="cpu")
 
     def burst(steps: int) -> None:
-        trainer.fit(X, Y, epochs=max(1, steps // _MINIBATCHES), verbose=False)
+        trainer.fit(X, Y, epochs=max(1, steps // workload.minibatches), verbose=False)
 
     return burst
 
@@ -148,7 +148,7 @@ def torch(workload: Workload, compiled: bool = False, channels_last: bool = Fals
     def burst(steps: int) -> None:
         order = pt.tensor(rng.permutation(len(Y)))
         for m in range(steps):
-            rows = order[(m % _MINIBATCHES) * workload.B : (m % _MINIBATCHES + 1) * workload.B]
+            rows = order[(m % workload.minibatches) * workload.B : (m % workload.minibatches + 1) * workload.B]
             optimizer.zero_grad()
             loss(inputs[rows], labels[rows]).backward()
             optimizer.step()
@@ -182,10 +182,10 @@ def jax(workload: Workload) -> Burst:
     state = [parameters, velocities]
 
     def burst(steps: int) -> None:
-        order = jnp.asarray(rng.permutation(len(Y)).reshape(_MINIBATCHES, workload.B))
-        minibatches = [order[m] for m in range(_MINIBATCHES)]
+        order = jnp.asarray(rng.permutation(len(Y)).reshape(workload.minibatches, workload.B))
+        minibatches = [order[m] for m in range(workload.minibatches)]
         for m in range(steps):
-            state[0], state[1] = jitted(state[0], state[1], minibatches[m % _MINIBATCHES])
+            state[0], state[1] = jitted(state[0], state[1], minibatches[m % workload.minibatches])
         jx.block_until_ready(state)
 
     return burst
@@ -255,7 +255,7 @@ def _jax_network(workload: Workload) -> tuple[Any, Callable[[Any, Any], Any]]:
 
 
 def sklearn(workload: Workload) -> Burst:
-    """MLPClassifier.partial_fit: epochs of 16 minibatches."""
+    """MLPClassifier.partial_fit, an epoch a call."""
     from sklearn.neural_network import MLPClassifier
 
     X, Y = rows_of(workload)
@@ -266,7 +266,7 @@ def sklearn(workload: Workload) -> Burst:
     model.partial_fit(X, Y, classes=np.arange(10))
 
     def burst(steps: int) -> None:
-        for _ in range(max(1, steps // _MINIBATCHES)):
+        for _ in range(max(1, steps // workload.minibatches)):
             model.partial_fit(X, Y)
 
     return burst
