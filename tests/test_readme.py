@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -65,3 +66,13 @@ def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_figures_are_those_that_were_measured():
+    results = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))["results"]
+    for result in results:
+        middle = "median" if "median" in result else "mean"
+        slowest = max(row["seconds"] for row in result["seeds"])
+        assert f"| {middle} {result[middle]:.4f} | {result['lowest']:.4f} | {slowest:.1f} s |" in README
+        below = result["most_below_least_squares"]
+        assert below is None or f"at most {below:.4f} better" in README
