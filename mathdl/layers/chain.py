@@ -47,7 +47,7 @@ def require_layers(chain: Chain, place: str) -> None:
         missing = [name for name in _MEMBERS if not hasattr(layer, name)]
         missing += [name for name in _FORMULAS if getattr(type(layer), name, None) is getattr(Layer, name)]
         if missing:
-            hint = "inherit md.Layer for the defaults" if not isinstance(layer, Layer) else "define it"
+            hint = "define it" if Layer in type(layer).__mro__ else "inherit md.Layer for the defaults"
             raise UsageError(f"{place}{l}: expected a layer, got {layer!r}, which has no {', '.join(missing)}: {hint}")
         for name, value in (("l1", layer.l1), ("l2", layer.l2)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
