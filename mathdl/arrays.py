@@ -6,7 +6,7 @@ dictionary look-up by the type of A, so the same layer code runs on every backen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 import mathdl_backends
-from mathdl.errors import DeviceError, unknown_name
+from mathdl.errors import DataError, DeviceError, unknown_name
 from mathdl.notation import flat_name
 
 Array: TypeAlias = Any
@@ -42,11 +42,8 @@ def backend_of(A: Array) -> mathdl_backends.Backend:
     kind = type(A)
     found = _backend_of.get(kind)
     if found is None:
-        for base in kind.__mro__:
-            name = mathdl_backends.ARRAYS_FROM.get(base.__module__.partition(".")[0])
-            if name is not None:
-                break
-        else:
+        name = _backend_name(kind)
+        if name is None:
             raise DeviceError(
                 f"not an array of any backend: {kind.__module__}.{kind.__qualname__}. "
                 f"Expected an array of one of: {', '.join(sorted(mathdl_backends.ARRAYS_FROM))}"
@@ -54,6 +51,12 @@ def backend_of(A: Array) -> mathdl_backends.Backend:
         found = _backend_of[kind] = backend(name)
         _namespace_of[kind] = found.namespace
     return found
+
+
+def _backend_name(kind: type) -> str | None:
+    """The name of the backend that arrays of this type belong to; a subclass belongs where its base does."""
+    packages = (base.__module__.partition(".")[0] for base in kind.__mro__)
+    return next((mathdl_backends.ARRAYS_FROM[name] for name in packages if name in mathdl_backends.ARRAYS_FROM), None)
 
 
 def namespace(A: Array) -> Any:
@@ -102,9 +105,8 @@ def device(name: str, data: Array = None) -> Device:
     Raises `DeviceError` (or `MissingExtraError`) that says why a device cannot be used.
     """
     if name == "auto":
-        if data is not None and type(data).__module__.partition(".")[0] == "cupy":
-            found = backend("cupy")
-            return Device(f"cuda:{data.device.id}", found, data.device)
+        if _backend_name(type(data)) == "cupy":
+            return device_of(data)
         name = "cuda" if backend("cupy").why_unusable() is None else "cpu"
     kind, colon, index = str(name).partition(":")
     if kind not in mathdl_backends.DEVICES:
@@ -128,7 +130,35 @@ def to_host(A: Array) -> Any:
 
 def is_array(A: object) -> bool:
     """Whether A is an array of one of the backends."""
-    return any(base.__module__.partition(".")[0] in mathdl_backends.ARRAYS_FROM for base in type(A).__mro__)
+    return _backend_name(type(A)) is not None
+
+
+def as_array(value: object) -> Array:
+    """An array as it is; a list, a frame or a number as a NumPy array. Raises `DataError` unless it holds numbers."""
+    if is_array(value):
+        return value
+    try:
+        array = backend("numpy").from_host(value, "cpu")
+    except ValueError as error:
+        raise DataError(
+            f"expected numbers, got a {type(value).__name__} that cannot be made an array: {error}"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"expected numbers, got a {type(value).__name__} of {array.dtype}")
+    return array
+
+
+def concatenated(parts: Sequence[Array]) -> Array:
+    """The parts, of any number, after one another along axis 0."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    whole = namespace(first).empty((sum(part.shape[0] for part in parts), *first.shape[1:]), **like(first))
+    start = 0
+    for part in parts:
+        whole[start : start + part.shape[0], ...] = part
+        start += part.shape[0]
+    return whole
 
 
 class Vector(Mapping[str, Array]):
@@ -163,6 +193,7 @@ class Vector(Mapping[str, Array]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)
 
+    # Mapping would ask __getitem__ and wait for a KeyError, which `UnknownNameError` is not.
     def __contains__(self, name: object) -> bool:
         return name in self._views
 

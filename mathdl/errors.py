@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from numbers import Integral
 
 __all__ = [
     "DataError",
@@ -22,6 +23,7 @@ __all__ = [
     "StaleTapeError",
     "UnknownNameError",
     "UsageError",
+    "integer",
     "shape_mismatch",
     "unknown_name",
 ]
@@ -72,6 +74,13 @@ class StaleTapeError(MathdlError, RuntimeError):
 
 class NonFiniteError(MathdlError, ArithmeticError):
     """A NaN or an infinity appeared; the message holds its address [l]{m}(i)."""
+
+
+def integer(what: str, value: object, least: int = 1) -> int:
+    """`value` as a plain int: NumPy's integers come out of data. Raises `UsageError` unless it is an int ≥ `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise UsageError(f"{what} must be an int ≥ {least}, got {value!r}")
+    return int(value)
 
 
 def shape_mismatch(place: str, rule: str, **arrays: tuple[str, tuple[int, ...]]) -> ShapeError:

@@ -15,10 +15,10 @@ from typing import Any
 from zlib import crc32
 
 from mathdl import arrays, random
-from mathdl.arrays import Array, Device, Shape, Tree, Vector, flatten_tree, is_array, to_host
+from mathdl.arrays import Array, Device, Shape, Tree, Vector, as_array, concatenated, flatten_tree, to_host
 from mathdl.data import Minibatches
 from mathdl.data.selection import is_on_file
-from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UsageError, unknown_name
+from mathdl.errors import MathdlError, ShapeError, StaleTapeError, UsageError, integer, unknown_name
 from mathdl.initializers import Initializer, glorot_uniform, he_normal, initializer, zeros
 from mathdl.layers.chain import (
     Chain,
@@ -165,7 +165,12 @@ class Network:
         self, input_shape: Sequence[int] | int | None = None, seed: int = 0, device: str = "cpu", dtype: str = "float32"
     ) -> Parameters:
         """θ for inputs of this shape: weights drawn from (seed, [l]), the same bits on every device."""
-        input = self._fix(self.input_shape if input_shape is None and self.input_shape else _given(input_shape))
+        shape = self.input_shape if input_shape is None else input_shape
+        if shape is None:
+            raise UsageError(
+                "initialize: the shape of one instance is not known; pass input_shape, e.g. (784,) or (28, 28, 1)"
+            )
+        input = self._fix(shape)
         params = self.empty_parameters(input, device, dtype)
         given = flatten_tree({l: layer.initializers() for l, layer in self.chain.items()})
         fans = flatten_tree(chain_collect(self.chain, input, lambda layer, shape: layer.fans(shape)))
@@ -279,7 +284,7 @@ class Network:
                 self.run(params, params.device.put(X[rows, ...], params.dtype), contexts)
                 for rows in Minibatches(max(X.shape[0], 1), batch_size)
             ]
-            return arrays.device_of(X).put(concatenated(params.device.namespace, parts))
+            return arrays.device_of(X).put(concatenated(parts))
 
     def contexts(self, params: Parameters, **fields: Any) -> dict[int, Context]:
         """{l: context} on the device of `params`; `fields` as for `mathdl.plan.make_contexts`."""
@@ -331,54 +336,17 @@ def feeding_relu(
     return found, waiting
 
 
-def as_array(value: object) -> Array:
-    """An array as it is; a list, a frame or a number as a NumPy array. Raises `DataError` unless it holds numbers."""
-    if is_array(value):
-        return value
-    try:
-        array = arrays.backend("numpy").from_host(value, "cpu")
-    except ValueError as error:
-        raise DataError(
-            f"expected numbers, got a {type(value).__name__} that cannot be made an array: {error}"
-        ) from error
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"expected numbers, got a {type(value).__name__} of {array.dtype}")
-    return array
-
-
 def as_shape(shape: Sequence[int] | int) -> Shape:
     """A shape as a tuple of ints ≥ 1; an int is a vector's."""
-    dims = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not dims or any(not isinstance(d, int) or isinstance(d, bool) or d < 1 for d in dims):
+    try:
+        dims = tuple(integer("a size", d) for d in (shape if isinstance(shape, Iterable) else (shape,)))
+    except UsageError:
+        dims = ()
+    if not dims:
         raise ShapeError(f"input_shape: expected ints ≥ 1 such as (784,) or (28, 28, 1), got {shape!r}")
     return dims
-
-
-def _given(input_shape: Sequence[int] | int | None) -> Sequence[int] | int:
-    if input_shape is None:
-        raise UsageError(
-            "initialize: the shape of one instance is not known; pass input_shape, e.g. (784,) or (28, 28, 1)"
-        )
-    return input_shape
 
 
 def _first_of(states: Tree) -> Tree:
     """{name: (shape, start)} as {name: shape}, through the levels of a tree."""
     return {key: _first_of(value) if isinstance(key, int) else value[0] for key, value in states.items()}
-
-
-def concatenated(xp: Any, parts: list[Array]) -> Array:
-    """The parts after one another along axis 0."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = xp.empty(
-        (sum(part.shape[0] for part in parts), *parts[0].shape[1:]), dtype=parts[0].dtype, device=parts[0].device
-    )
-    start = 0
-    for part in parts:
-        whole[start : start + part.shape[0], ...] = part
-        start += part.shape[0]
-    return whole
-
-
-__all__ = ["Network", "Parameters", "Tape", "as_array", "as_shape", "concatenated"]

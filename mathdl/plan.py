@@ -2,15 +2,16 @@
 
 **The cut.** A minibatch is cut into S shards of instances; each runs forward and backward by itself, and their
 gradients are added in the order of the shards (J is a weighted sum over instances, so its gradient is the sum of the
-shards'). S ∈ {1, 2, 4, 8} is the one of least estimated time, at nominal figures whatever the machine, so that a result
-never depends on how many cores computed it:
+shards'). S ∈ {1, 2, 4} is the one of least estimated time on a nominal machine of four cores, whatever the machine at
+hand, so that a result never depends on how many cores computed it:
 
     T(1) = B (f / 400 GF/s + e / 10 GB/s)
-    T(S) = B (f / 100 GF/s + e / 10 GB/s) / min(S, 4) + S (0.5 ns · P + 100 µs)
+    T(S) = B (f / 100 GF/s + e / 10 GB/s) / S + S (0.5 ns · P + 100 µs)
 
 with f the floating-point operations and e the bytes of elementwise work an instance takes, and P the parameters.
-S = 1 shares out the pieces of large products among the worker threads; S > 1 the shards. Either way BLAS runs on one
-thread.
+S > 1 shares out the shards among the worker threads, products and elementwise work alike, and pays for a gradient and a
+hand-off each. S = 1 shares out the pieces of large products, four at most; elementwise work then runs on one core.
+Either way BLAS runs on one thread, 100 GF/s.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mathdl.errors import UsageError
 from mathdl.layers.chain import Chain, Path, chain_collect, chain_shapes, walk
 from mathdl.layers.layer import NOTHING, Context, same, size
 
-_SHARDS = (1, 2, 4, 8)
+_SHARDS = (1, 2, 4)
 _BYTES_AN_ACTIVATION = 8  # one float32 written and read again
 
 
@@ -53,7 +54,7 @@ def make_plan(chain: Chain, input: Shape, B: int, dtype: str, place: Device) -> 
         raise UsageError(f"a minibatch has at least one instance, got B = {B}")
     outputs, parameters = chain_shapes(chain, input)
     multiply_adds = sum(chain_collect(chain, input, lambda layer, shape: layer.multiply_adds(shape)).values())
-    activations = size(input) + sum(map(size, outputs.values()))
+    activations = size(input) + sum(chain_collect(chain, input, lambda layer, shape: layer.activations(shape)).values())
     shards = shard_count(
         B,
         flops=6.0 * multiply_adds,  # a multiply and an add, for A, dA and dW
@@ -66,13 +67,13 @@ def make_plan(chain: Chain, input: Shape, B: int, dtype: str, place: Device) -> 
     )
 
 
-def shard_count(B: int, flops: float, bytes: float, parameters: int, most: int = 8) -> int:
+def shard_count(B: int, flops: float, bytes: float, parameters: int, most: int = 4) -> int:
     """S: the number of shards with the least nominal time; ties go to the fewest."""
 
     def time(S: int) -> float:
         if S == 1:
             return B * (flops / 400e9 + bytes / 10e9)
-        return B * (flops / 100e9 + bytes / 10e9) / min(S, 4) + S * (0.5e-9 * parameters + 100e-6)
+        return B * (flops / 100e9 + bytes / 10e9) / S + S * (0.5e-9 * parameters + 100e-6)
 
     possible = min(B, most)
     return min((S for S in _SHARDS if possible >= S), key=time)

@@ -9,8 +9,20 @@ from hypothesis import strategies as st
 
 import mathdl_backends
 from mathdl import arrays
-from mathdl.arrays import Vector, backend_of, device, device_of, flatten_tree, is_array, like, namespace, to_host
-from mathdl.errors import DeviceError, UnknownNameError
+from mathdl.arrays import (
+    Vector,
+    as_array,
+    backend_of,
+    concatenated,
+    device,
+    device_of,
+    flatten_tree,
+    is_array,
+    like,
+    namespace,
+    to_host,
+)
+from mathdl.errors import DataError, DeviceError, UnknownNameError
 from support import host, normal
 
 CPU, STRICT = device("cpu"), device("strict")
@@ -229,3 +241,26 @@ def test_any_tree(tree):
 def test_flatten_tree():
     assert flatten_tree({3: {1: {"W": 1}, 12: {"b": 2}}, 4: {"W": 3}}) == {"W[3.1]": 1, "b[3.12]": 2, "W[4]": 3}
     assert flatten_tree({"W": 1}) == {"W": 1}
+
+
+# -- from lists and from parts ----------------------------------------------------------------------------------------
+
+
+def test_as_array(backend):
+    A = backend.put(normal(3))
+    assert as_array(A) is A
+    np.testing.assert_array_equal(as_array([[1, 2], [3, 4]]), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("value", ["text", [1.0, None], [[1, 2], [3]], 1j])
+def test_what_is_no_array_of_numbers(value):
+    with pytest.raises(DataError, match=f"expected numbers, got a {type(value).__name__}"):
+        as_array(value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_concatenated(backend, count):
+    values = [normal(k % 3, 2) for k in range(1, count + 1)]
+    whole = concatenated([backend.put(part) for part in values])
+    assert backend.backend.lives_on(whole, backend.handle)
+    np.testing.assert_array_equal(host(whole), np.concatenate(values))

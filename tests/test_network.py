@@ -85,6 +85,12 @@ def test_errors_name_the_layer(layers, input, place, of):
     caught.match(place)
 
 
+def test_input_shapes_may_come_from_numpy():
+    net = md.Network([md.Dense(2)], input_shape=np.int64(3))
+    assert [type(size) for size in net.input_shape] == [int]
+    assert net.shapes(np.array([3])) == net.shapes((3,)) == [(3,), (2,)]
+
+
 @pytest.mark.parametrize("shape", [(), 0, (3, 0), (2.0,), (True,), "3", (-1,)])
 def test_input_shapes_are_positive_ints(shape):
     with pytest.raises(ShapeError, match="input_shape: expected ints ≥ 1"):

@@ -24,7 +24,7 @@ except ImportError as error:  # pragma: no cover - exercised in a subprocess by 
 from mathdl_backends.numpy.execution import ShardedExecution
 
 NAME = "strict"
-MAX_SHARDS = 8
+MAX_SHARDS = 4
 _Array: type = type(namespace.zeros(()))
 _DEVICE = namespace.Device("device1")
 _HOST_SCALARS = ("__bool__", "__float__", "__int__", "__index__", "__complex__")

@@ -12,6 +12,7 @@ ends with the same bits as a run that never stopped. It takes the options of the
 from __future__ import annotations
 
 import argparse
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mathdl.cli.arguments import fraction, non_negative_number, one_of, positive, positive_number, seed
@@ -198,15 +199,13 @@ class _Recorder:
     """A callback that adds a line to metrics.jsonl, and now and then writes a checkpoint."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        from time import perf_counter
-
-        self._directory, self._clock = directory, perf_counter
+        self._directory = directory
         self._saved = perf_counter()
 
     def __call__(self, trainer: Trainer, row: Row) -> None:
         from mathdl.training.checkpoint import save_checkpoint
 
         self._directory.add_metrics(row)
-        if self._clock() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+        if perf_counter() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
             save_checkpoint(trainer, self._directory.checkpoint_file)
-            self._saved = self._clock()
+            self._saved = perf_counter()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mathdl.errors import UsageError
+from mathdl.errors import UsageError, integer
 from mathdl.random import fold, permutation
 
 
@@ -31,9 +31,8 @@ class Minibatches:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
-        for name, value in (("n", self.n), ("batch_size", self.batch_size)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(f"Minibatches: {name} must be an int ≥ 1, got {value!r}")
+        for name in ("n", "batch_size"):
+            object.__setattr__(self, name, integer(f"Minibatches: {name}", getattr(self, name)))
 
     def __len__(self) -> int:
         return -(-self.n // self.batch_size)

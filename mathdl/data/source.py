@@ -34,8 +34,6 @@ class Source(Protocol):
     """n rows that are trained or evaluated on."""
 
     n: int
-    Y: Array
-    weights: Array | None
 
     def minibatch(self, B: int) -> Minibatch:
         """Buffers for minibatches of B instances."""

@@ -98,7 +98,7 @@ class AveragePool2D(Layer):
     propositions: ClassVar[tuple[str, ...]] = ("conv-size", "avg-pool", "overlap")
 
     def __post_init__(self) -> None:
-        check_pooling("AveragePool2D", 2, self.size, self.stride, self.padding)
+        check_pooling(self, 2)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape."""
@@ -143,7 +143,7 @@ class AveragePool1D(Layer):
     propositions: ClassVar[tuple[str, ...]] = AveragePool2D.propositions
 
     def __post_init__(self) -> None:
-        check_pooling("AveragePool1D", 1, self.size, self.stride, self.padding)
+        check_pooling(self, 1)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape, as images p × 1."""

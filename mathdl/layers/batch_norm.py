@@ -97,6 +97,7 @@ class BatchNorm(Layer):
 
     While training, N has the statistics of the whole minibatch, and the state is to become
     `momentum` · state + (1 − `momentum`) · (μ, unbiased v). Outside of training, N has those of the state.
+    A single entry (c = 1) has no unbiased variance: it leaves the state's variance as it is.
     """
 
     momentum: float = 0.9
@@ -139,8 +140,7 @@ class BatchNorm(Layer):
 
     def new_state(self, state: Tree, cache: BatchNormCache) -> Tree:
         old, new = self.momentum, 1.0 - self.momentum
-        unbiased = cache.entries / max(cache.entries - 1, 1)
-        return {
-            "mean": old * state["mean"] + new * cache.mean,
-            "variance": old * state["variance"] + new * unbiased * cache.variance,
-        }
+        c, variance = cache.entries, state["variance"]
+        if c > 1:  # of one entry the variance is 0, and every such minibatch would shrink the state's
+            variance = old * variance + new * (c / (c - 1)) * cache.variance
+        return {"mean": old * state["mean"] + new * cache.mean, "variance": variance}

@@ -18,7 +18,9 @@ from mathdl.errors import MathdlError, UsageError
 from mathdl.layers.layer import NOTHING, Cache, Context, Layer
 
 Chain = Mapping[int, Layer]
+"""{l: layer l}."""
 Path = tuple[int, ...]
+"""(3, 1) is the first layer inside layer 3."""
 
 _MEMBERS = tuple(name for name in dir(Layer) if not name.startswith("_"))
 _FORMULAS = "forward", "backward"

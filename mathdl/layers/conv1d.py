@@ -66,7 +66,7 @@ class Conv1D(Layer):
     dilation: int = 1
     groups: int = 1
     bias: bool = True
-    initializer: Initializer | None = None
+    initializer: str | Initializer | None = None
     l1: float = 0.0
     l2: float = 0.0
     trainable: bool = True
@@ -74,9 +74,7 @@ class Conv1D(Layer):
     propositions: ClassVar[tuple[str, ...]] = Conv2D.propositions
 
     def __post_init__(self) -> None:
-        check_convolution(
-            "Conv1D", 1, self.channels, self.kernel, self.stride, self.padding, self.dilation, self.groups
-        )
+        check_convolution(self, 1)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape, as images p × 1."""

@@ -117,7 +117,7 @@ class Conv2D(Layer):
     dilation: Size = 1
     groups: int = 1
     bias: bool = True
-    initializer: Initializer | None = None
+    initializer: str | Initializer | None = None
     l1: float = 0.0
     l2: float = 0.0
     trainable: bool = True
@@ -132,9 +132,7 @@ class Conv2D(Layer):
     )
 
     def __post_init__(self) -> None:
-        check_convolution(
-            "Conv2D", 2, self.channels, self.kernel, self.stride, self.padding, self.dilation, self.groups
-        )
+        check_convolution(self, 2)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape."""

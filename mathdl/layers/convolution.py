@@ -7,13 +7,14 @@ place, (B·p'·q', k'). With groups, the j-th group of the k' outputs sees the j
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 from mathdl.arrays import Array, Shape, Tree, like, namespace
 from mathdl.errors import ShapeError, UsageError
-from mathdl.layers.validation import positive_int
+from mathdl.layers.validation import plain_ints, positive_int
 from mathdl.primitive import primitive
 from mathdl.sums import sum_outer, sum_rows
-from mathdl.windows import Gather, Padding, Pair, Size, Window, check_window, cropped, gather_table, padded, patches
+from mathdl.windows import Gather, Pair, Window, check_window, cropped, gather_table, padded, patches
 
 
 @primitive
@@ -143,14 +144,14 @@ def tables(window: Window, input: Pair, k: int, groups: int) -> Tree:
     return forward | {"adjoint": gather_table(window.adjoint(), window.output(input))}
 
 
-def check_convolution(
-    layer: str, axes: int, channels: int, kernel: Size, stride: Size, padding: Padding, dilation: Size, groups: int
-) -> None:
-    """Raise `UsageError` for a configuration that fits no input."""
-    positive_int(layer, channels=channels, groups=groups)
-    check_window(layer, axes, padding, kernel=kernel, stride=stride, dilation=dilation)
+def check_convolution(layer: Any, axes: int) -> None:
+    """Raise `UsageError` for a convolution along so many axes that fits no input."""
+    name, channels, groups = type(layer).__name__, layer.channels, layer.groups
+    positive_int(layer, "channels", "groups")
+    plain_ints(layer, "kernel", "stride", "padding", "dilation")
+    check_window(name, axes, layer.padding, kernel=layer.kernel, stride=layer.stride, dilation=layer.dilation)
     if channels % groups:
-        raise UsageError(f"{layer}: groups must divide channels, got channels = {channels}, groups = {groups}")
+        raise UsageError(f"{name}: groups must divide channels, got channels = {channels}, groups = {groups}")
 
 
 def channels_per_group(layer: str, channels: Shape, groups: int) -> Shape:

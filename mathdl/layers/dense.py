@@ -22,10 +22,11 @@ from mathdl.sums import sum_outer, sum_rows
 
 
 class DenseCache(NamedTuple):
-    """What the backward pass needs: A[l-1] and W[l]."""
+    """What the backward pass needs: A[l-1], W[l], and whether there is a b[l]."""
 
     A: Array
     W: Array
+    bias: bool
 
 
 def dense_forward(A: Array, W: Array, b: Array | None) -> tuple[Array, DenseCache]:
@@ -33,14 +34,16 @@ def dense_forward(A: Array, W: Array, b: Array | None) -> tuple[Array, DenseCach
     Z = namespace(A).matmul(A, W)
     if b is not None:
         Z += b
-    return Z, DenseCache(A, W)
+    return Z, DenseCache(A, W, b is not None)
 
 
 def dense_backward(
     dZ: Array, cache: DenseCache, into: Tree = NOTHING, input_gradient: bool = True
 ) -> tuple[Array, dict[str, Array]]:
-    """(dZ Wᵀ or None, {"W": Aᵀ dZ, "b": Σ_i dZ(i)})."""
-    grads = {"W": sum_outer(cache.A, dZ, into.get("W")), "b": sum_rows(dZ, into.get("b"))}
+    """(dZ Wᵀ or None, {"W": Aᵀ dZ, "b": Σ_i dZ(i)}); no "b" where forward had none."""
+    grads = {"W": sum_outer(cache.A, dZ, into.get("W"))}
+    if cache.bias:
+        grads["b"] = sum_rows(dZ, into.get("b"))
     return (namespace(dZ).matmul(dZ, cache.W.T) if input_gradient else None), grads
 
 
@@ -54,7 +57,7 @@ class Dense(Layer):
 
     width: int
     bias: bool = True
-    initializer: Initializer | None = None
+    initializer: str | Initializer | None = None
     l1: float = 0.0
     l2: float = 0.0
     trainable: bool = True
@@ -62,7 +65,7 @@ class Dense(Layer):
     propositions: ClassVar[tuple[str, ...]] = ("dense-forward", "dense-backward", "broadcast-adjoint")
 
     def __post_init__(self) -> None:
-        positive_int("Dense", width=self.width)
+        positive_int(self, "width")
 
     def shapes(self, input: Shape) -> tuple[Shape, Tree]:
         if len(input) != 1:
@@ -84,5 +87,4 @@ class Dense(Layer):
     def backward(
         self, dA: Array, cache: DenseCache, into: Tree = NOTHING, input_gradient: bool = True
     ) -> tuple[Array, Tree]:
-        dA, grads = dense_backward(dA, cache, into, input_gradient)
-        return dA, grads if self.bias else {"W": grads["W"]}
+        return dense_backward(dA, cache, into, input_gradient)

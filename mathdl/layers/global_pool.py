@@ -44,7 +44,7 @@ def global_average_pool_backward(dZ: Array, shape: Shape) -> Array:
 def global_max_pool_forward(A: Array, axes: int) -> tuple[Array, GlobalMaxPoolCache]:
     """(Z, cache): the maximum over the first axes after that of the instances."""
     xp = namespace(A)
-    rows = _in_rows(A, A.shape, axes)
+    rows = _in_rows(A, axes)
     return xp.max(rows, axis=1), GlobalMaxPoolCache(xp.argmax(rows, axis=1), A.shape)
 
 
@@ -57,9 +57,9 @@ def global_max_pool_backward(dZ: Array, cache: GlobalMaxPoolCache) -> Array:
     return xp.reshape(xp.astype(won, dZ.dtype) * xp.expand_dims(dZ, axis=1), cache.shape)
 
 
-def _in_rows(A: Array, shape: Shape, axes: int) -> Array:
-    """(B, n, k …)."""
-    return namespace(A).reshape(A, (shape[0], prod(shape[1 : 1 + axes]), *shape[1 + axes :]))
+def _in_rows(A: Array, axes: int) -> Array:
+    """A as (B, n, k …)."""
+    return namespace(A).reshape(A, (A.shape[0], prod(A.shape[1 : 1 + axes]), *A.shape[1 + axes :]))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ Cache = Any
 """What `forward` keeps for `backward`: a NamedTuple (or one array), owned by the tape."""
 
 NOTHING: Mapping[Any, Any] = {}
+"""An empty tree: no parameters, no state, no views to write to."""
 
 
 def same(x: Array) -> Array:
@@ -100,6 +101,10 @@ class Layer(Protocol):
     def multiply_adds(self, input: Shape) -> int:
         """Multiply-adds of `forward` for one instance."""
         return 0
+
+    def activations(self, input: Shape) -> int:
+        """How many activations `forward` computes for one instance, with those of the layers inside."""
+        return size(self.shapes(input)[0])
 
     def forward(self, params: Tree, A: Array, context: Context) -> tuple[Array, Cache]:
         """(A[l], cache). May not change A[l-1], which another cache may hold."""

@@ -93,7 +93,7 @@ class MaxPool2D(Layer):
     propositions: ClassVar[tuple[str, ...]] = ("conv-size", "max-pool", "overlap")
 
     def __post_init__(self) -> None:
-        check_pooling("MaxPool2D", 2, self.size, self.stride, self.padding)
+        check_pooling(self, 2)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape."""
@@ -128,7 +128,7 @@ class MaxPool1D(Layer):
     propositions: ClassVar[tuple[str, ...]] = MaxPool2D.propositions
 
     def __post_init__(self) -> None:
-        check_pooling("MaxPool1D", 1, self.size, self.stride, self.padding)
+        check_pooling(self, 1)
 
     def window(self, input: Shape) -> Window:
         """The window on inputs of this shape, as images p × 1."""

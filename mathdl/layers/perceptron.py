@@ -55,7 +55,7 @@ class Perceptron(Layer):
     """
 
     activation: Layer
-    initializer: Initializer | None = None
+    initializer: str | Initializer | None = None
     l1: float = 0.0
     l2: float = 0.0
     trainable: bool = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mathdl.arrays import Shape
+from mathdl.layers.validation import plain_ints
 from mathdl.windows import Padding, Pair, Size, Window, check_window, fit, spatial, tap_slices
 
 
@@ -31,9 +32,11 @@ def lines(window: Window) -> list[Line]:
     return [line for line in reversed(each) if line[1:] != (1, 1, (0, 0))]
 
 
-def check_pooling(layer: str, axes: int, size: Size, stride: Size | None, padding: Padding) -> None:
-    """Raise `UsageError` for a configuration that fits no input."""
-    check_window(layer, axes, padding, size=size, **({} if stride is None else {"stride": stride}))
+def check_pooling(layer: Any, axes: int) -> None:
+    """Raise `UsageError` for a pooling layer along so many axes that fits no input."""
+    plain_ints(layer, "size", "stride", "padding")
+    stride = {} if layer.stride is None else {"stride": layer.stride}
+    check_window(type(layer).__name__, axes, layer.padding, size=layer.size, **stride)
 
 
 def pooling_window(layer: str, axes: int, input: Shape, size: Size, stride: Size | None, padding: Padding) -> Window:

@@ -31,7 +31,7 @@ def relu_backward(xp: Any, dA: Array, A: Array) -> Array:
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """A = max(Z, 0), entry by entry."""
+    """A = max(Z, 0), entry by entry. The cache is A: it is above 0 where Z is."""
 
     propositions: ClassVar[tuple[str, ...]] = ("relu",)
 

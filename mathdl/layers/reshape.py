@@ -14,9 +14,8 @@ from math import prod
 from typing import ClassVar
 
 from mathdl.arrays import Array, Shape, Tree, namespace
-from mathdl.errors import UsageError, shape_mismatch
+from mathdl.errors import UsageError, integer, shape_mismatch
 from mathdl.layers.layer import NOTHING, Context, Layer
-from mathdl.layers.validation import positive_int
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Reshape(Layer):
     def __post_init__(self) -> None:
         if not isinstance(self.shape, Iterable):
             raise UsageError(f"Reshape: shape must be a tuple of ints ≥ 1 such as (28, 28, 1), got {self.shape!r}")
-        object.__setattr__(self, "shape", tuple(self.shape))  # hashable, and nobody else's list
-        positive_int("Reshape", **{f"shape[{axis}]": size for axis, size in enumerate(self.shape)})
+        sizes = tuple(integer(f"Reshape: shape[{axis}]", size) for axis, size in enumerate(self.shape))
+        object.__setattr__(self, "shape", sizes)  # hashable, and nobody else's list
 
     def shapes(self, input: Shape) -> tuple[Shape, Tree]:
         output = tuple(self.shape)

@@ -27,7 +27,7 @@ from mathdl.layers.chain import (
     require_layers,
     sequence,
 )
-from mathdl.layers.layer import NOTHING, Cache, Context, Layer
+from mathdl.layers.layer import NOTHING, Cache, Context, Layer, size
 
 
 class ResidualCache(NamedTuple):
@@ -87,6 +87,10 @@ class Residual(Layer):
 
     def multiply_adds(self, input: Shape) -> int:
         return sum(self._collect(input, lambda layer, shape: layer.multiply_adds(shape)).values())
+
+    def activations(self, input: Shape) -> int:
+        inside: int = sum(self._collect(input, lambda layer, shape: layer.activations(shape)).values())
+        return size(self.shapes(input)[0]) + inside
 
     def _collect(self, input: Shape, of: Any) -> dict[int, Any]:
         return chain_collect(self._body, input, of) | chain_collect(self._shortcut, input, of)

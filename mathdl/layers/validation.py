@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from math import inf
+from numbers import Integral
+from typing import Any
 
 from mathdl.arrays import Shape
-from mathdl.errors import UsageError, shape_mismatch
+from mathdl.errors import UsageError, integer, shape_mismatch
 
 
-def positive_int(layer: str, **values: object) -> None:
-    """Raise `UsageError` unless every value is an int ≥ 1."""
-    for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{layer}: {name} must be an int ≥ 1, got {value!r}")
+def positive_int(layer: object, *fields: str) -> None:
+    """Raise `UsageError` unless these fields are ints ≥ 1. NumPy's integers are stored as plain ones."""
+    for name in fields:
+        object.__setattr__(layer, name, integer(f"{type(layer).__name__}: {name}", getattr(layer, name)))
+
+
+def plain_ints(layer: object, *fields: str) -> None:
+    """Store NumPy's integers in these fields as plain ones: a layer prints, compares and is saved by its values."""
+    for name in fields:
+        object.__setattr__(layer, name, _plain(getattr(layer, name)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def in_interval(layer: str, low: float, high: float, **values: float) -> None:

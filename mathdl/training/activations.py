@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from mathdl.arrays import Array, device_of
@@ -25,9 +26,9 @@ class Activations:
         if not isinstance(address, tuple) or len(address) not in (2, 3):
             raise UsageError(f"write A[l, m] or A[l, m, i]; got A[{address!r}]")
         l, m, *instance = address
-        if not isinstance(m, int) or not -len(self._minibatches) <= m < len(self._minibatches):
+        if not isinstance(m, Integral) or not -len(self._minibatches) <= int(m) < len(self._minibatches):
             raise UsageError(f"no minibatch {{{m}}}: m = 0 … {len(self._minibatches) - 1}")
-        _, X, _ = self._minibatches[m]
+        _, X, _ = self._minibatches[int(m)]
         with self._model.params.device.active():
             A = device_of(X).put(self._at(l, self._model.prepare(X)))
         return A[instance[0], ...] if instance else A

@@ -8,7 +8,7 @@ from math import isnan
 from typing import Any, Protocol
 
 from mathdl.arrays import Array
-from mathdl.errors import UsageError, unknown_name
+from mathdl.errors import UsageError, integer, unknown_name
 from mathdl.training.history import Row
 
 
@@ -35,8 +35,7 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.patience, int) or isinstance(self.patience, bool) or self.patience < 1:
-            raise UsageError(f"EarlyStopping: patience must be an int ≥ 1, got {self.patience!r}")
+        object.__setattr__(self, "patience", integer("EarlyStopping: patience", self.patience))
         if not self.minimum_change >= 0:
             raise UsageError(f"EarlyStopping: minimum_change must be ≥ 0, got {self.minimum_change!r}")
 

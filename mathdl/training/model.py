@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mathdl import arrays
 from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
-from mathdl.arrays import Array, is_array, to_host
+from mathdl.arrays import Array, concatenated, is_array, to_host
 from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
@@ -27,7 +27,7 @@ from mathdl.data.weights import ClassWeight, class_weights, sample_weights
 from mathdl.errors import DataError, FileFormatError, MathdlError, UnknownNameError, UsageError
 from mathdl.layers.layer import Layer
 from mathdl.losses import LOSSES, Loss
-from mathdl.network import Network, Parameters, concatenated
+from mathdl.network import Network, Parameters
 from mathdl.objective import Objective
 from mathdl.training.files import read_tensors, write_tensors
 
@@ -86,7 +86,7 @@ class Model:
                 self._finish(self.objective.forward(self.params, self.prepare(X[rows, ...]), contexts))
                 for rows in Minibatches(X.shape[0], batch_size)
             ]
-            return home.put(concatenated(self.params.device.namespace, parts))
+            return home.put(concatenated(parts))
 
     def evaluate(self, X: Any, Y: Any, sample_weight: Any = None, workers: int | None = None) -> dict[str, float]:
         """{"loss": …, "accuracy": …} for classes, {"loss", "mae", "rmse", "r2"} for numbers: Σ w·figure / Σ w."""

@@ -26,7 +26,7 @@ from mathdl.network import Network, Parameters
 from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
 from mathdl.optimizers import Optimizer
-from mathdl.plan import Plan, constants_on, drawing, make_contexts
+from mathdl.plan import Plan, drawing, make_contexts
 
 
 class Segment(NamedTuple):
@@ -94,7 +94,7 @@ class Step:
             self.contexts = [
                 make_contexts(
                     objective.chain,
-                    constants_on(objective.chain, params.input_shape, device),
+                    plan.constants,
                     params.state.tree,
                     training=True,
                     instances=plan.B,

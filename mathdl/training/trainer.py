@@ -23,7 +23,7 @@ from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import Source
 from mathdl.data.weights import ClassWeight
-from mathdl.errors import DataError, MathdlError, UsageError, unknown_name
+from mathdl.errors import DataError, MathdlError, UsageError, integer, unknown_name
 from mathdl.losses import Loss
 from mathdl.network import DTYPES, Network, Parameters
 from mathdl.objective import Objective
@@ -64,10 +64,6 @@ class Trainer:
         standardize: bool = False,
         standardize_targets: bool = False,
     ) -> None:
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-            raise UsageError(f"batch_size must be an int ≥ 1, got {batch_size!r}")
-        if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
-            raise UsageError(f"workers must be an int ≥ 1 or None, got {workers!r}")
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES)
         if not isinstance(network, Network):
@@ -75,11 +71,11 @@ class Trainer:
         self.network = network
         self.loss = losses.loss(loss)
         self.optimizer = optimizers.optimizer(optimizer)
-        self.batch_size = batch_size
+        self.batch_size = integer("batch_size", batch_size)
         self.device = device
         self.dtype = dtype
-        self.seed = seed
-        self.workers = workers
+        self.seed = integer("seed", seed, least=0)
+        self.workers = None if workers is None else integer("workers", workers)
         self.shuffle = shuffle
         self.standardize = standardize
         self.standardize_targets = standardize_targets
@@ -162,33 +158,16 @@ class Trainer:
         Raises `NonFiniteError` with the address of the first non-finite number if J is not finite; θ is then as it was
         before that minibatch.
         """
-        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-            raise UsageError(f"epochs must be an int ≥ 0, got {epochs!r}")
-        if early_stopping is not None and validation_data is None and early_stopping.monitor.startswith("val_"):
-            raise UsageError(f"early stopping looks at {early_stopping.monitor!r}: pass validation_data=(Xv, Yv)")
-        if early_stopping is not None:
-            figures = Objective(self.network, self.loss).figures
-            early_stopping.check([prefix + name for prefix in ("", "val_") for name in figures])
+        last = self.epoch + integer("epochs", epochs, least=0)
         if validation_data is not None and len(validation_data) not in (2, 3):
             raise UsageError("validation_data must be (X, Y) or (X, Y, weights)")
+        if early_stopping is not None:
+            self._check_monitor(early_stopping, validates=validation_data is not None)
         rows = self._enter(X, Y, sample_weight, class_weight)
-        model = self.model
-        source = model.source(rows)
-        validation = None
-        if validation_data is not None:
-            try:
-                validation_rows = model.rows(as_arrays(validation_data[0], dtype=self.dtype)[0], *validation_data[1:])
-            except MathdlError as error:
-                error.add_note("in validation_data")
-                raise
-            validation = validation_rows, model.source(validation_rows)
+        source = self.model.source(rows)
+        validation = None if validation_data is None else self._enter_validation(*validation_data)
         batches = Minibatches(source.n, self.batch_size, self.seed, self.shuffle)
-        if self.m and len(self.running_figures) != len(batches):
-            raise UsageError(
-                f"an epoch of {len(self.running_figures)} minibatches was interrupted after {self.m}, and these data "
-                f"make {len(batches)}: go on with the same data, or reset()"
-            )
-        last = self.epoch + epochs
+        self._check_running_epoch(len(batches))
         if self.best is not None and self.history.stopped == "early stopping":
             self.best.waited = 0  # the patience begins anew
         self.history.stopped = None
@@ -239,6 +218,28 @@ class Trainer:
             model.targets = Standardize.learn(rows.targets) if self.standardize_targets else None
             self._model, self.slots = model, _slots(self.optimizer, model.params)
         return rows
+
+    def _enter_validation(self, X: Any, Y: Any, sample_weight: Any = None) -> tuple[Rows, Source]:
+        try:
+            rows = self.model.rows(as_arrays(X, dtype=self.dtype)[0], Y, sample_weight)
+        except MathdlError as error:
+            error.add_note("in validation_data")
+            raise
+        return rows, self.model.source(rows)
+
+    def _check_monitor(self, stopping: EarlyStopping, validates: bool) -> None:
+        if stopping.monitor.startswith("val_") and not validates:
+            raise UsageError(f"early stopping looks at {stopping.monitor!r}: pass validation_data=(Xv, Yv)")
+        figures = Objective(self.network, self.loss).figures
+        stopping.check([prefix + name for prefix in ("", "val_") for name in figures])
+
+    def _check_running_epoch(self, minibatches: int) -> None:
+        """Raise `UsageError` unless an epoch that was interrupted can go on with so many minibatches."""
+        if self.m and len(self.running_figures) != minibatches:
+            raise UsageError(
+                f"an epoch of {len(self.running_figures)} minibatches was interrupted after {self.m}, and these data "
+                f"make {minibatches}: go on with the same data, or reset()"
+            )
 
     def _new_model(self, X: Any) -> Model:
         shape = tuple(int(d) for d in X.shape[1:])

@@ -43,6 +43,10 @@ def test_places():
             batches[m]
 
 
+def test_numpy_integers_are_taken():
+    assert repr(Minibatches(np.int64(5), np.uint8(2))) == repr(Minibatches(5, 2))
+
+
 @pytest.mark.parametrize("arguments", [(0, 1), (5, 0), (5, -1), (5, 2.0), (5, True)])
 def test_sizes_must_be_positive_ints(arguments):
     with pytest.raises(UsageError, match="must be an int ≥ 1"):

@@ -112,18 +112,28 @@ def test_two_shards_are_the_whole_minibatch(backend, cut, shape):
     assert meeting.calls == [3, 3]  # the mean, the variance, and both sums of backward at once
 
 
-@given(B=st.integers(1, 4), shape=SHAPES)
+@given(B=st.integers(2, 4), shape=SHAPES)
 def test_new_state(backend, B, shape):
     X, state, layer = normal(B, *shape), state_of(backend, shape[-1]), BatchNorm(momentum=0.8)
     context = context_for(layer, shape, backend, training=True, instances=B, state=state)
     _, cache = layer.forward(put_tree(parameters(shape[-1]), backend), backend.put(X), context)
     new = layer.new_state(state, cache)
     count = X[..., 0].size
-    unbiased = np.array(definitions.feature_variances(rows(X))) * (count / (count - 1) if count > 1 else 1)
+    unbiased = np.array(definitions.feature_variances(rows(X))) * count / (count - 1)
     old = {name: host(value).tolist() for name, value in state.items()}
     assert_close(new["mean"], definitions.batch_norm_running(old["mean"], definitions.feature_means(rows(X)), 0.8))
     assert_close(new["variance"], definitions.batch_norm_running(old["variance"], unbiased.tolist(), 0.8))
     assert_close(state["mean"], old["mean"], rtol=0, atol=0)  # forward and new_state read the state, the step writes it
+
+
+def test_one_entry_leaves_the_variance_of_the_state(backend):
+    layer, state = BatchNorm(momentum=0.8), state_of(backend, 3)
+    context = context_for(layer, (3,), backend, training=True, instances=1, state=state)
+    X = normal(1, 3)
+    _, cache = layer.forward(put_tree(parameters(3), backend), backend.put(X), context)
+    new = layer.new_state(state, cache)
+    assert_close(new["mean"], 0.8 * host(state["mean"]) + 0.2 * X[0])
+    assert_close(new["variance"], host(state["variance"]), rtol=0, atol=0)
 
 
 def test_float32_far_from_zero_keeps_its_variance(backend):

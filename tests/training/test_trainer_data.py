@@ -236,7 +236,7 @@ def test_shapes_that_do_not_fit():
         ({"dtype": "float16"}, "unknown dtype 'float16'. Did you mean 'float"),
         ({"batch_size": 0}, "batch_size must be an int ≥ 1"),
         ({"batch_size": True}, "batch_size must be an int ≥ 1"),
-        ({"workers": 0}, "workers must be an int ≥ 1 or None"),
+        ({"workers": 0}, "workers must be an int ≥ 1, got 0"),
         ({"standardize_targets": True}, "standardize_targets is for regression losses"),
         ({"loss": "binary_cross_entropy"}, "end it in Sigmoid"),
         ({"network": [md.Dense(3)]}, r"expected a Network, got \[Dense"),
@@ -245,6 +245,18 @@ def test_shapes_that_do_not_fit():
 def test_arguments_are_checked_at_once(options, message):
     with pytest.raises(MathdlError, match=message):
         md.Trainer(**{"network": plain(), **options})
+
+
+def test_numpy_integers_are_as_good_as_ints():
+    sizes = {"batch_size": 16, "seed": 3, "workers": 2}
+    trainers = [md.Trainer(plain(), **{name: kind(size) for name, size in sizes.items()}) for kind in (int, np.int64)]
+    for trainer, patience in zip(trainers, (2, np.int64(2)), strict=True):
+        stopping = md.EarlyStopping(patience, monitor="loss")
+        assert type(stopping.patience) is int
+        trainer.fit(X, Y, epochs=np.int64(2), early_stopping=stopping)
+        assert [type(getattr(trainer, name)) for name in sizes] == [int] * 3
+    np.testing.assert_array_equal(trainers[0].params.vector, trainers[1].params.vector)
+    np.testing.assert_array_equal(trainers[1].A[2, np.int64(1)], trainers[0].A[2, 1])
 
 
 @pytest.mark.parametrize(

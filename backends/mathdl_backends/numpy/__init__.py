@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 NAME = "numpy"
-MAX_SHARDS = 8
+MAX_SHARDS = 4
 
 # A step allocates and drops the same temporaries again and again. By default glibc gives large ones back to the kernel,
 # and every step pays for their pages anew (half the time of a convolutional step). Dropping one block just under
