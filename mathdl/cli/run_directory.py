@@ -13,6 +13,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -117,13 +118,13 @@ class RunDirectory:
             raise FileFormatError(f"{self.config_file}: not a TOML file: {error}") from error
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """metrics.jsonl: one line an epoch."""
-        write_whole(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        """metrics.jsonl: one line an epoch; a figure that is not finite is null, for JSON has no word for it."""
+        write_whole(self.metrics_file, "".join(map(_line, rows)).encode())
 
     def add_metrics(self, row: Row) -> None:
         """Add the line of one epoch."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(_line(row))
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         """run.json."""
@@ -147,3 +148,8 @@ def fresh_directory(data: str, model: str) -> RunDirectory:
     while (RUNS / f"{name}-{k}").exists():
         k += 1
     return RunDirectory(RUNS / f"{name}-{k}")
+
+
+def _line(row: Row) -> str:
+    finite = {name: value if isfinite(value) else None for name, value in row.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"

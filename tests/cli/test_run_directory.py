@@ -104,3 +104,10 @@ def test_a_fresh_directory(tmp_path, monkeypatch):
 
 def test_how_to_resume_can_be_pasted(tmp_path):
     assert RunDirectory(tmp_path / "my run").how_to_resume == f"mathdl train --out '{tmp_path}/my run' --resume"
+
+
+def test_figures_that_are_not_finite_are_null(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.write_metrics([{"epoch": 1, "val_loss": float("nan")}])
+    run.add_metrics({"epoch": 2, "val_loss": float("inf")})
+    assert run.metrics_file.read_text() == '{"epoch": 1, "val_loss": null}\n{"epoch": 2, "val_loss": null}\n'
