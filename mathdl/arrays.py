@@ -55,8 +55,11 @@ def backend_of(A: Array) -> mathdl_backends.Backend:
 
 def _backend_name(kind: type) -> str | None:
     """The name of the backend that arrays of this type belong to; a subclass belongs where its base does."""
-    packages = (base.__module__.partition(".")[0] for base in kind.__mro__)
-    return next((mathdl_backends.ARRAYS_FROM[name] for name in packages if name in mathdl_backends.ARRAYS_FROM), None)
+    for base in kind.__mro__:
+        for name in (base.__module__, base.__module__.partition(".")[0]):
+            if name in mathdl_backends.ARRAYS_FROM:
+                return mathdl_backends.ARRAYS_FROM[name]
+    return None
 
 
 def namespace(A: Array) -> Any:

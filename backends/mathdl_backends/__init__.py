@@ -16,7 +16,7 @@ MODULES = {name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict
 """Backend → the module that holds it."""
 
 ARRAYS_FROM = {"numpy": "numpy", "cupy": "cupy", "array_api_strict": "strict"}
-"""Top-level package of an array's type → the backend it belongs to."""
+"""Module of an array's type, or its top-level package → the backend it belongs to."""
 
 DEVICES = {"cpu": "numpy", "cuda": "cupy", "strict": "strict"}
 """Device as users write it (before ``:k``) → backend."""
