@@ -40,6 +40,14 @@ class Execution(Protocol):
         """`task` on slices that cover 0 … size: for elementwise work, whose bits no cut can change."""
         ...
 
+    def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
+        """A task that makes the same calls on the same buffers at every call, in a form that is quick to run again.
+
+        `make(view)` makes the task on arrays that are seen through `view`; `writes` are the arrays that it changes. It
+        may answer with buffers of its own, whose values the next call overwrites.
+        """
+        ...
+
     def finite(self, J: Any) -> bool:
         """Whether J is finite: asked between the gradient and the update."""
         ...
