@@ -108,7 +108,6 @@ def _signs(x: Any, y: Any) -> Iterator[int | None]:
     positive = sp.Add(*(term for term in sp.Add.make_args(expanded) if term.is_positive))
     negative = -(expanded - positive)
     yield _sign_by_logarithms(positive, negative)
-    yield _sign(sp.simplify(difference))
 
 
 def _sign_by_logarithms(x: Any, y: Any) -> int | None:
