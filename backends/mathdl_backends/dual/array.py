@@ -25,6 +25,11 @@ HANDLE = "dual"
 Operand = Any
 """A `DualArray`, or a constant: a Python number, or a NumPy array."""
 
+_NO_NUMPY = (
+    "a NumPy function would lose the tangents of a dual array; take that of namespace(A) in its place (xp.sum, "
+    "not np.sum)"
+)
+
 
 class DualArray(NDArrayOperatorsMixin):
     """Two NumPy arrays of one shape and dtype, `value` and `tangent`; integers and booleans have no tangent (None)."""
@@ -69,10 +74,7 @@ class DualArray(NDArrayOperatorsMixin):
         return namespace
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise TypeError(
-            "this NumPy function would lose the tangent of a dual array: "
-            "take the function of namespace(A) in its place (xp.sum, not np.sum)"
-        )
+        raise TypeError(_NO_NUMPY)
 
     def __repr__(self) -> str:
         return f"DualArray({self.value!r} + ε {self.tangent!r})"
@@ -116,10 +118,10 @@ class DualArray(NDArrayOperatorsMixin):
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None, **keywords: Any) -> Any:
         """The operators, and NumPy's functions entry by entry; `A += B` comes with `out`."""
-        if method != "__call__":
-            return NotImplemented
+        if method != "__call__" or keywords:
+            raise TypeError(_NO_NUMPY)
         result = apply(ufunc, *operands)
         if out is None:
             return result
