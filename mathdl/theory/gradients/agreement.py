@@ -75,8 +75,8 @@ class Examination:
             return found._replace(note=f"its shape is {gradient.shape}, expected {expected}")
         if name == self.changed:
             return found._replace(note=f"{name} is changed in place, and other layers may hold it")
-        if not self.is_finite:
-            return found._replace(note="what forward gives is not finite")
+        if not (self.is_finite and np.all(np.isfinite(gradient))):
+            return found._replace(note=f"{'it' if self.is_finite else 'what forward gives'} is not finite")
         if not self._is_stored(name, gradient):
             return found._replace(note="what backward leaves in `into` is not what it returns without")
         pairs = [self._against_duals(name, gradient) for _ in range(directions)]
@@ -111,7 +111,7 @@ class Examination:
             b = gradient * v
             size = float(np.sum(np.abs(b))) + abs(fine)
             bound = abs(coarse - fine) + 3 * self.noise / h + C * U * size
-            if bound <= COARSEST * (size + self.size) or not math.isfinite(bound):
+            if bound <= COARSEST * (size + self.size):  # never if it is NaN: a step may lead out of the domain of f
                 return _relative((4 * fine - coarse) / 3 - _sum(b), bound, size)
         return None
 

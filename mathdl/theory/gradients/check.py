@@ -19,6 +19,7 @@ from mathdl.objective import Objective
 from mathdl.theory.gradients.agreement import Examination
 from mathdl.theory.gradients.report import AGREES, FOLLOWS, KINK, WRONG, GradientReport, Row
 from mathdl.theory.gradients.subject import (
+    THETA,
     Numbers,
     Setting,
     Subject,
@@ -28,6 +29,9 @@ from mathdl.theory.gradients.subject import (
     of_loss,
     of_network,
 )
+
+NETWORK = f"d{THETA}"
+"""The gradient of the whole network."""
 
 Checkable = Network | Loss | Layer | Iterable[Layer]
 
@@ -198,8 +202,9 @@ def _examined(subject: Subject, directions: int, rng: np.random.Generator) -> li
 
 
 def _explained(row: Row, rows: Sequence[Row]) -> Row:
-    """A gradient that is wrong because one inside is (or, of the whole network, any)."""
-    if row.verdict != WRONG:
+    """A gradient that is wrong because one inside is; of the whole network, because any is."""
+    if row.verdict != WRONG or (not row.path and row.gradient != NETWORK):
         return row
-    inside = [r for r in rows if r.verdict == WRONG and r.path != row.path and r.path[: len(row.path)] == row.path]
+    inside = [r for r in rows if r.verdict == WRONG and r is not row and r.path[: len(row.path)] == row.path]
+    inside = [r for r in inside if r.path != row.path or not row.path]
     return row._replace(verdict=FOLLOWS, note=f"from {inside[0].gradient}") if inside else row

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple
 
 AGREES, WRONG, FOLLOWS, KINK = "agrees", "WRONG", "follows", "at a kink"
 
@@ -56,6 +57,18 @@ class Row(NamedTuple):
             *figures,
             f"{self.verdict}: {self.note}" if self.note else self.verdict,
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON takes it; a figure that is not finite is null."""
+        pairs = {"duals": self.duals, "differences": self.differences}
+        figures = {
+            name: pair and {key: _finite(v) for key, v in pair._asdict().items()} for name, pair in pairs.items()
+        }
+        return self._asdict() | {"path": list(self.path)} | figures
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def _figure(value: float | None) -> str:

@@ -27,6 +27,7 @@ from mathdl.plan import constants_on, drawing, make_contexts
 
 Numbers: TypeAlias = NDArray[Any]
 Values: TypeAlias = Mapping[str, Array]
+THETA = "θ"
 DEVICES = ("cpu", "dual")
 DTYPES = ("float64", "float32")
 
@@ -210,10 +211,10 @@ def of_network(
         return Vector(params.shape_tree, place.namespace, like.dtype, place.handle)
 
     def with_values(values: Values) -> tuple[Vector, Array, Mapping[int, Context]]:
-        theta = vector(values["θ"])
-        theta.vector[...] = values["θ"]
-        place = device("cpu" if isinstance(values["θ"], np.ndarray) else "dual")
-        return theta, place.put(X, values["θ"].dtype.name), setting.contexts(values["θ"])
+        theta = vector(values[THETA])
+        theta.vector[...] = values[THETA]
+        place = device("cpu" if isinstance(values[THETA], np.ndarray) else "dual")
+        return theta, place.put(X, values[THETA].dtype.name), setting.contexts(values[THETA])
 
     def forward(values: Values) -> Array:
         theta, A, contexts = with_values(values)
@@ -226,14 +227,14 @@ def of_network(
 
     def backward(values: Values, G: Array) -> Mapping[str, Array]:
         theta, A, contexts = with_values(values)
-        grads, first = vector(values["θ"]), first_with_parameters(params.shape_tree)
+        grads, first = vector(values[THETA]), first_with_parameters(params.shape_tree)
         if objective is None or targets is None:
             _, tape = chain_forward(network.chain, theta.tree, A, contexts)
             chain_backward(network.chain, G, tape, grads.tree, False, first)
-            return {"θ": grads.vector}
+            return {THETA: grads.vector}
         Y, weights = targets.beside(A)
         objective.gradient(theta, contexts, A, Y, weights, targets.total, grads.tree, first)  # type: ignore[arg-type]
-        return {"θ": grads.vector * G}
+        return {THETA: grads.vector * G}
 
     place = "the network" if loss is None else f"the network under {type(loss).__name__}"
-    return Subject((), place, {"θ": np.array(params.vector)}, ("θ",), forward, backward)
+    return Subject((), place, {THETA: np.array(params.vector)}, (THETA,), forward, backward)
