@@ -108,7 +108,7 @@ class GradientReport:
         if self.wrong:
             return "; ".join(f"{row.gradient} of {_named(row)} is wrong" for row in self.wrong)
         kinks = [f"{row.gradient} of {_named(row)}" for row in self.rows if row.verdict != AGREES]
-        return f"the point lies on a kink: {', '.join(kinks)}. Check at another point (another seed, other X)"
+        return f"on a kink: {', '.join(kinks)}. Check at another point (another seed, other X)"
 
     def __str__(self) -> str:
         lines = [list(COLUMNS), *self.lines()]
