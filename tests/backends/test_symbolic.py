@@ -69,6 +69,7 @@ R = sp.Rational
         (math.pi / 4, sp.pi / 4),
         (1.0 / (1.0 - 0.3), R(10, 7)),
         (1.0 - 0.999, R(1, 1000)),
+        (1.0 - 0.99999, R(1, 100000)),
         (0.5 / math.sqrt(2 * math.pi), 1 / (2 * sp.sqrt(2 * sp.pi))),
         (1 / math.pi, 1 / sp.pi),
         (math.inf, sp.oo),

@@ -8,6 +8,8 @@ import pytest
 
 import mathdl as md
 from mathdl.layers import ReLU, dense
+from mathdl.theory import gradients
+from mathdl.theory.gradients import check_gradients
 
 SOFT = """
 [[layers]]
@@ -65,6 +67,19 @@ def test_a_model_file_with_its_own_outputs(mathdl, tmp_path):
 def test_a_description_at_rows_of_data(mathdl, data):
     done = mathdl("gradcheck", "small.toml", "--data", data, "--batch-size", 3, "--directions", 1)
     assert done.status == 0, done.out + done.err
+
+
+def test_rows_of_data_are_prepared_as_for_training(mathdl, monkeypatch):
+    asked = {}
+
+    def record(network, **options):
+        asked.update(options)
+        return check_gradients(network, **options)
+
+    monkeypatch.setattr(gradients, "check_gradients", record)
+    assert mathdl("gradcheck", "small.toml", "--data", "digits", "--batch-size", 3).status == 0
+    assert asked["X"].shape == (3, 8, 8, 1)
+    assert -5 < asked["X"].min() < 0  # standardized: the pixels are 0 … 16
 
 
 def test_a_run_at_its_own_parameters(train, mathdl):

@@ -59,10 +59,8 @@ def test_a_network_of_everything_agrees():
     )
     report = md.check_gradients(network, (4, 4, 1), loss="categorical_cross_entropy")
     assert report.ok, f"\n{report}"
-    assert [row.gradient for row in report.rows if row.place == "Conv2D"] == ["dA[0]", "dW[1]", "db[1]", "dA[4]"] + [
-        "dW[5.1]",
-        "db[5.1]",
-    ]
+    convolutions = [row.gradient for row in report.rows if row.place == "Conv2D"]
+    assert convolutions == ["dA[0]", "dW[1]", "db[1]", "dA[4]", "dW[5.1]", "db[5.1]"]
     assert [row.path for row in report.rows if "predicting" in row.place] == [(2,), (2,), (2,), (5, 2)]
     assert [row.note for row in report.rows if row.place == "MaxPool2D"] == ["beside a kink"]
     assert [row.gradient for row in report.rows if not row.path] == ["dA[7]", "dθ"]
