@@ -128,6 +128,15 @@ def test_derivatives_are_those_of_differences(name):
     np.testing.assert_allclose(found.tangent, (f(x + h * v) - f(x - h * v)) / (2 * h), rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.parametrize("f", [lambda A: +A, xp.abs, lambda A: xp.astype(A, A.dtype), lambda A: xp.where(A > 0, A, A)])
+def test_what_is_no_view_shares_neither_value_nor_tangent(f):
+    A = dual.array(np.ones(2), np.ones(2))
+    B = f(A)
+    B *= 3.0
+    assert pair(A) == ([1.0, 1.0], [1.0, 1.0])
+    assert pair(B) == ([3.0, 3.0], [3.0, 3.0])
+
+
 def test_take_gathers_both():
     A, I = dual.array(normal(3, 4), normal(3, 4, seed=1)), arrays.device("dual").put(np.array([2, 0, 2]))
     found = xp.take(A, I, axis=1)

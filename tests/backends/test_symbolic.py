@@ -79,7 +79,7 @@ R = sp.Rational
 def test_floats_stand_for_simple_numbers(value, meant):
     assert exact(value) == meant
     if math.isfinite(value):
-        assert math.isclose(float(exact(value)), value, rel_tol=1e-12)
+        assert math.isclose(float(exact(value)), value, rel_tol=2.0**-36, abs_tol=0)
 
 
 def test_other_floats_stand_for_themselves():

@@ -229,7 +229,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "divide": lambda z, x, y: times(x[1], 1.0 / np.asarray(y[0])) - times(y[1], z / y[0]),
     "power": _power,
     "negative": lambda z, x: -x[1],
-    "positive": lambda z, x: x[1],
+    "positive": lambda z, x: +np.asarray(x[1]),
     "absolute": _absolute,
     "fabs": _absolute,
     "maximum": lambda z, x, y: _chosen(x, y, larger=True),
