@@ -98,7 +98,8 @@ def _point(
     """θ in float64 on the CPU: a copy of `params`, or drawn."""
     if params is None:
         theta = network.initialize(shape, seed=seed, dtype="float64")
-        theta.vector[...] += 0.1 * rng.standard_normal(theta.vector.shape)
+        for view in theta.values():
+            view += 0.1 * (float(np.std(view)) or 1.0) * rng.standard_normal(view.shape)
         return theta
     theta = network.empty_parameters(shape, "cpu", "float64")
     theta.assign({**params, **params.state})
