@@ -130,8 +130,11 @@ def _at_rows(model: Any, table: Any, arguments: argparse.Namespace, params: Any)
     """At the first rows of a table, prepared as for training."""
     from mathdl.arrays import to_host
     from mathdl.data import as_arrays
+    from mathdl.errors import DataError
     from mathdl.theory.gradients import check_gradients
 
+    if table.Y is None:
+        raise DataError(f"{table.source}: there are no targets for the loss; say which they are with --target")
     X, Y = table.X[: arguments.batch_size], table.Y[: arguments.batch_size]
     rows = model.rows(as_arrays(X, dtype=model.params.dtype)[0], Y)
     return check_gradients(

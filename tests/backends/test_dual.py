@@ -137,6 +137,11 @@ def test_what_is_no_view_shares_neither_value_nor_tangent(f):
     assert pair(B) == ([3.0, 3.0], [3.0, 3.0])
 
 
+def test_steps_are_flat():
+    for name in ("floor", "ceil", "trunc", "round"):
+        assert pair(getattr(xp, name)(number(1.7, 5.0))) == (getattr(np, name)(1.7), 0.0)
+
+
 def test_take_gathers_both():
     A, I = dual.array(normal(3, 4), normal(3, 4, seed=1)), arrays.device("dual").put(np.array([2, 0, 2]))
     found = xp.take(A, I, axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import mathdl as md
@@ -80,6 +81,14 @@ def test_rows_of_data_are_prepared_as_for_training(mathdl, monkeypatch):
     assert mathdl("gradcheck", "small.toml", "--data", "digits", "--batch-size", 3).status == 0
     assert asked["X"].shape == (3, 8, 8, 1)
     assert -5 < asked["X"].min() < 0  # standardized: the pixels are 0 … 16
+
+
+def test_data_without_targets(train, mathdl):
+    train()
+    np.save("X.npy", np.zeros((5, 8, 8, 1)))
+    done = mathdl("gradcheck", "run", "--data", "X.npy")
+    assert done.status == 2
+    assert "there are no targets for the loss" in done.err
 
 
 def test_a_run_at_its_own_parameters(train, mathdl):

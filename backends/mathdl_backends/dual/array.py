@@ -196,7 +196,7 @@ def _compared(name: str, first: Any, second: Any) -> DualArray:
 
 
 COMPARISONS = ("greater", "less", "greater_equal", "less_equal", "equal", "not_equal")
-CONSTANT = ("floor", "ceil", "trunc", "rint", "copysign", "nextafter")
+CONSTANT = ("floor", "ceil", "trunc", "rint")
 """Functions of reals that are flat wherever they have a derivative."""
 
 

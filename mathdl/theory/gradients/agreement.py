@@ -82,9 +82,7 @@ class Examination:
         pairs = [self._against_duals(name, gradient) for _ in range(directions)]
         duals = max((agreement for agreement, _ in pairs), key=lambda agreement: agreement.excess)
         differences = self._against_differences(name, gradient)
-        on_kink = differences is None or any(ties for _, ties in pairs)
-        agree = duals.holds and (differences is None or differences.holds)
-        verdict = KINK if on_kink and not (agree and differences) else AGREES if agree else WRONG
+        verdict = _verdict(duals, differences, any(ties for _, ties in pairs))
         return found._replace(duals=duals, differences=differences, verdict=verdict)
 
     # -- the two witnesses ---------------------------------------------------------------------------------------------
@@ -171,6 +169,13 @@ class Examination:
         with self.dual.backend.branches() as record:
             self._on_duals(name, v, t)
         return record
+
+
+def _verdict(duals: Agreement, differences: Agreement | None, ties: bool) -> str:
+    """Both witnesses must agree. Without differences the point is at a kink, and ties excuse the duals."""
+    if (differences is not None and not differences.holds) or not (duals.holds or ties):
+        return WRONG
+    return KINK if differences is None or not duals.holds else AGREES
 
 
 def _put(values: Mapping[str, Numbers], place: Device, dtype: str) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from mathdl.theory.gradients.subject import (
 NETWORK = f"d{THETA}"
 """The gradient of the whole network."""
 
-Checkable = Network | Loss | Layer | Iterable[Layer]
+Checkable: TypeAlias = Network | Loss | Layer | Iterable[Layer]
 
 
 def check_gradients(
@@ -68,7 +68,7 @@ def check_gradients(
     shape = _shape(what, input_shape, X)
     if not isinstance(what, Network) and isinstance(what, Loss):
         with np.errstate(all="ignore"):
-            return _report(list(_loss_alone(what, shape, X, Y, batch_size, rng)), directions, rng)
+            return _report(_loss_alone(loss_called(what), shape, X, Y, batch_size, rng), directions, rng)
     network = what if isinstance(what, Network) else Network([what] if isinstance(what, Layer) else what)
     theta = _point(network, shape, params, seed, rng)
     X = rng.standard_normal((batch_size, *shape)) if X is None else _numbers(network.check_shape(theta, X))

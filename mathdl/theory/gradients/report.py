@@ -34,7 +34,7 @@ class Row(NamedTuple):
     path: tuple[int, ...]
     """Of the layer; () for the loss and the whole network."""
     place: str
-    """``"Dense(3)"``, or what else it is."""
+    """``"Dense"``, the class of the layer, or what else it is."""
     gradient: str
     """``"dW[2]"``."""
     duals: Agreement | None
@@ -50,13 +50,8 @@ class Row(NamedTuple):
         """The row as text."""
         where = ".".join(map(str, self.path))
         figures = [_figure(value) for pair in (self.duals, self.differences) for value in (pair or (None, None))]
-        return [
-            where,
-            self.place,
-            self.gradient,
-            *figures,
-            f"{self.verdict}: {self.note}" if self.note else self.verdict,
-        ]
+        verdict = f"{self.verdict}: {self.note}" if self.note else self.verdict
+        return [where, self.place, self.gradient, *figures, verdict]
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON takes it; a figure that is not finite is null."""

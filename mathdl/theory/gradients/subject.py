@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathdl import random
-from mathdl.arrays import Array, Device, Tree, Vector, device, flatten_tree, to_host
+from mathdl.arrays import Array, Device, Tree, Vector, device, device_of, flatten_tree, namespace, to_host
 from mathdl.layers import Residual
 from mathdl.layers.chain import Chain, Path, chain_backward, chain_forward, first_with_parameters, numbered, walk
 from mathdl.layers.layer import NOTHING, Context, Layer
@@ -77,7 +77,7 @@ class Setting:
 
     def contexts(self, A: Array, path: Path = ()) -> Mapping[int, Context]:
         """{l: context} beside A, for the network or for the layers inside the layer at `path`."""
-        found = self._contexts["dual" if not isinstance(A, np.ndarray) else "cpu", A.dtype.name]
+        found = self._contexts[device_of(A).name, A.dtype.name]
         for l in path:
             found = found[l].inner
         return found
@@ -183,8 +183,7 @@ class Targets:
 
     def beside(self, A: Array) -> tuple[Array, Array]:
         """(Y, w) on the device and in the dtype of A."""
-        place = device("cpu" if isinstance(A, np.ndarray) else "dual")
-        dtype = A.dtype.name
+        place, dtype = device_of(A), A.dtype.name
         return place.put(self.Y, None if self.labels else dtype), place.put(self.weights, dtype)
 
 
@@ -207,14 +206,13 @@ def of_network(
     objective = None if loss is None else Objective(network, loss)
 
     def vector(like: Array) -> Vector:
-        place = device("cpu" if isinstance(like, np.ndarray) else "dual")
-        return Vector(params.shape_tree, place.namespace, like.dtype, place.handle)
+        return Vector(params.shape_tree, namespace(like), like.dtype, like.device)
 
     def with_values(values: Values) -> tuple[Vector, Array, Mapping[int, Context]]:
-        theta = vector(values[THETA])
-        theta.vector[...] = values[THETA]
-        place = device("cpu" if isinstance(values[THETA], np.ndarray) else "dual")
-        return theta, place.put(X, values[THETA].dtype.name), setting.contexts(values[THETA])
+        given = values[THETA]
+        theta = vector(given)
+        theta.vector[...] = given
+        return theta, device_of(given).put(X.copy(), given.dtype.name), setting.contexts(given)
 
     def forward(values: Values) -> Array:
         theta, A, contexts = with_values(values)

@@ -107,6 +107,23 @@ def test_a_difference_that_tells_nothing_does_not_count():
     assert row.differences.tolerance < 2e-3  # at the first step it is more than 1
 
 
+def test_a_wrong_derivative_is_wrong_also_where_no_difference_tells():
+    def rough(A):
+        xp = namespace(A)
+        return A + 0.0 * xp.astype(xp.sin(1e12 * A) > 0, A.dtype)
+
+    assert examine(rough, lambda A: 2.0 * namespace(A).ones(A.shape, dtype=A.dtype), normal(20)).verdict == WRONG
+
+
+def test_witnesses_that_differ_are_no_agreement():
+    hides = subject(exp, exp, normal(5))
+    hidden = replace(hides, forward=lambda v: exp(v["x"]) * (1.0 if isinstance(v["x"], np.ndarray) else 2.0))
+    (row,) = Examination(hidden, np.random.default_rng(0)).rows(1)
+    assert not row.duals.holds
+    assert row.differences.holds
+    assert row.verdict == WRONG
+
+
 def test_linear_functions_have_no_truncation():
     row = examine(lambda A: 3.0 * A, lambda A: namespace(A).full(A.shape, 3.0, dtype=A.dtype), normal(20))
     assert row.differences.tolerance < 1e-10

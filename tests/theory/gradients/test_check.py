@@ -288,6 +288,13 @@ def test_wrong_arguments():
         md.check_gradients(md.Dense(2), (3,), directions=0)
 
 
+def test_a_class_is_no_layer_and_no_loss():
+    with pytest.raises(UsageError, match=r"got the class ReLU: write ReLU\(\)"):
+        md.check_gradients(md.ReLU, 3)
+    with pytest.raises(UsageError, match="a loss must be a name or an object"):
+        md.check_gradients(md.Huber, 3)
+
+
 def test_the_seed_decides():
     reports = [md.check_gradients(md.Dense(2), 3, seed=seed) for seed in (1, 1, 2)]
     assert reports[0] == reports[1] != reports[2]
