@@ -200,6 +200,12 @@ def test_what_assumptions_leave_open_raises(decide):
         decide(A)
 
 
+def test_a_long_expression_is_shown_in_part():
+    with pytest.raises(UndecidedError) as error:
+        xp.max(xp.sum(symbols("x", 2, 40), axis=1))
+    assert len(str(error.value)) < 500
+
+
 def test_a_nan_compares_as_nothing():
     A = of(sp.nan, 1)
     assert (A > 0).entries.tolist() == [False, True]
