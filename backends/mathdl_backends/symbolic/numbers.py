@@ -98,8 +98,9 @@ def compared(x: Any, y: Any) -> int:
         if sign is not None:
             return sign
     raise UndecidedError(
-        f"whether {_short(x)} is less than, equal to or greater than {_short(y)} does not follow from what is assumed of "
-        "the symbols. Give them signs (symbolic.signed), or an order (symbolic.ordered), and run the code on each of the cases"
+        f"whether {_short(x)} is less than, equal to or greater than {_short(y)} does not follow from what is assumed "
+        "of the symbols. Give them signs (symbolic.signed) or an order (symbolic.ordered), and run the code on each of "
+        "the cases"
     )
 
 
