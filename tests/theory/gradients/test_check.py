@@ -10,6 +10,7 @@ import pytest
 import mathdl as md
 from every_layer import LAYERS, LOSSES
 from mathdl.arrays import namespace
+from mathdl.cli.models import build
 from mathdl.errors import ShapeError, UsageError
 from mathdl.sums import sum_rows
 from mathdl.theory.gradients.report import AGREES, FOLLOWS, WRONG
@@ -65,6 +66,14 @@ def test_a_network_of_everything_agrees():
     assert [row.note for row in report.rows if row.place == "MaxPool2D"] == ["beside a kink"]
     assert [row.gradient for row in report.rows if not row.path] == ["dA[7]", "dθ"]
     assert report.rows[-1].place == "the network under CategoricalCrossEntropy"
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_the_built_in_models_agree_on_images_of_mnist(model):
+    network = build(model, (28, 28, 1), 10)
+    loss = "categorical_cross_entropy"
+    report = md.check_gradients(network, (28, 28, 1), loss=loss, batch_size=2, directions=1)
+    assert report.ok, f"\n{report}"
 
 
 def test_a_trained_network_at_its_own_parameters_and_data():
