@@ -1,0 +1,70 @@
+"""Derivations: lines of which each equals the one before, and the check that they do.
+
+A line is printed from the very object that is checked, so what is read cannot drift from what was verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from mathdl.theory.check import Check, Role, each_refused
+from mathdl.theory.equality import plus_one, require_equal
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line: a SymPy expression, equal to the step before it, and why."""
+
+    expression: Any
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A line that no machine checks. Every one is counted and shown."""
+
+    says: str
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A chain of equalities.
+
+    `where` gives the abbreviations that the lines use: {σ: 1/(1 + e^(−z))}. They print as themselves, and are replaced
+    by what they stand for before lines are compared.
+    """
+
+    lines: tuple[Step | Prose, ...]
+    title: str = "derivation"
+    where: Mapping[Any, Any] = field(default_factory=dict)
+    shows: Role = "gradient"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The lines that are checked."""
+        return tuple(line for line in self.lines if isinstance(line, Step))
+
+    @property
+    def check(self) -> Check:
+        """Every step equals the one before. The control adds 1 to every step but the first, one at a time."""
+        steps = [partial(self._compare, number) for number in range(1, len(self.steps))]
+        spoilt = [partial(self._compare, number, True) for number in range(1, len(self.steps))]
+
+        def run() -> None:
+            for step in steps:
+                step()
+
+        return Check("G", self.shows, f"{self.title}, {len(steps)} steps", run, each_refused(*spoilt))
+
+    def _compare(self, number: int, spoil: bool = False) -> None:
+        before, after = (self._unfolded(step.expression) for step in self.steps[number - 1 : number + 1])
+        claim = f"{self.title}, step {number} ({self.steps[number].why})"
+        require_equal(plus_one(after) if spoil else after, before, claim)
+
+    def _unfolded(self, expression: Any) -> Any:
+        for short, long in self.where.items():
+            expression = expression.subs(short, long)
+        return expression

@@ -1,0 +1,81 @@
+"""When two expressions count as equal: two engines must agree.
+
+SymPy must reduce the difference to 0 by its own rules, and exact (or 30-digit) evaluation at random points must find no
+difference either. Neither engine decides by itself: SymPy's rules have had faults, and points prove nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import sympy as sp
+
+from mathdl.theory.check import Refused
+
+POINTS = 3
+"""How many random points the second engine looks at."""
+DIGITS = 30
+
+
+def require_equal(found: Any, expected: Any, claim: str) -> None:
+    """Raise `Refused` unless both engines find the two expressions equal."""
+    found, expected = sp.sympify(found), sp.sympify(expected)
+    if not (_same_matrix(found, expected) if _is_matrix(found) or _is_matrix(expected) else _is_zero(found - expected)):
+        raise Refused(claim, expected, found)
+
+
+def plus_one(expression: Any) -> Any:
+    """The expression with 1 added to it, or to every entry of a matrix: a spoilt claim."""
+    if _is_matrix(expression):
+        return expression + sp.OneMatrix(*expression.shape)
+    return expression + 1
+
+
+def _is_matrix(expression: Any) -> bool:
+    return bool(getattr(expression, "is_Matrix", False))
+
+
+def _is_zero(difference: Any) -> bool:
+    reduced = difference.doit()
+    for simplify in (sp.expand, sp.cancel, sp.simplify, lambda e: sp.simplify(e.rewrite(sp.exp))):  # the cheap first
+        reduced = simplify(reduced)
+        if reduced == 0:
+            return _vanishes_at_points(difference)
+    return False
+
+
+def _vanishes_at_points(difference: Any) -> bool:
+    """Whether the difference is 0, to 30 digits, at random rational points: the same ones at every call."""
+    draw = random.Random(0)
+    return all(abs(sp.N(_at_random_point(difference, draw), DIGITS)) < sp.Float(10) ** -20 for _ in range(POINTS))
+
+
+def _at_random_point(expression: Any, draw: random.Random) -> Any:
+    """Every integer symbol a small integer, every other symbol and every entry of an array a random rational."""
+    integers = {
+        symbol: draw.randint(1, 3) if symbol.is_positive else 3
+        for symbol in sorted(expression.free_symbols, key=str)
+        if symbol.is_integer
+    }
+    expression = expression.subs(integers).doit()
+    entries = sorted(expression.atoms(sp.Indexed), key=str)
+    expression = expression.subs({entry: _rational(draw, None) for entry in entries})
+    symbols = [s for s in sorted(expression.free_symbols, key=str) if isinstance(s, sp.Symbol)]
+    return expression.subs({symbol: _rational(draw, symbol) for symbol in symbols}).doit()
+
+
+def _rational(draw: random.Random, symbol: Any) -> Any:
+    size = sp.Rational(draw.randint(1, 99), draw.randint(10, 99))
+    if symbol is not None and symbol.is_nonnegative:
+        return size
+    if symbol is not None and symbol.is_nonpositive:
+        return -size
+    return draw.choice((1, -1)) * size
+
+
+def _same_matrix(found: Any, expected: Any) -> bool:
+    """Whether two matrix expressions of symbolic dimensions reduce to one form."""
+    if not (_is_matrix(found) and _is_matrix(expected)) or found.shape != expected.shape:
+        return False
+    return bool((found - expected).doit() == sp.ZeroMatrix(*found.shape) or found.doit() == expected.doit())
