@@ -1,0 +1,52 @@
+"""Exact comparisons, and the two ways in which a primitive may run: a kernel's, and the reference's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from mathdl.primitive import reference_only
+from mathdl.theory.check import Check, Kind, Role
+from mathdl.theory.evidence import Pairs, compares
+from mathdl.theory.subject import Subject
+
+
+def exactly(kind: Kind, shows: Role, says: str, names: Iterable[str], pairs: Callable[[], Pairs]) -> Check:
+    """The check that the entries of every pair are the same numbers; a NaN is the same as a NaN."""
+    return compares(kind, shows, says, names, pairs, same)
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Whether two entries are the same number, or both NaN."""
+    return bool(found == expected or (found != found and expected != expected))
+
+
+def both_ways(subjects: Iterable[Subject]) -> list[Subject]:
+    """Each subject twice: as the backend runs it, and with its kernels switched off."""
+    return [way for subject in subjects for way in (subject, _by_reference(subject))]
+
+
+def gradients_of(names: Iterable[str], subjects: Iterable[Subject]) -> list[Subject]:
+    """The subjects, with the gradients of these inputs alone."""
+    names = tuple(names)
+
+    def part(subject: Subject) -> Subject:
+        def backward(dA: Any, cache: Any) -> Any:
+            return {name: gradient for name, gradient in subject.backward(dA, cache).items() if name in names}
+
+        return replace(subject, backward=backward)
+
+    return [part(subject) for subject in subjects]
+
+
+def _by_reference(subject: Subject) -> Subject:
+    def forward(*arguments: Any) -> Any:
+        with reference_only():
+            return subject.forward(*arguments)
+
+    def backward(*arguments: Any) -> Any:
+        with reference_only():
+            return subject.backward(*arguments)
+
+    return replace(subject, name=f"{subject.name}, without kernels", forward=forward, backward=backward)
