@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import isclose
 from typing import Any
 
 from mathdl.primitive import reference_only
 from mathdl.theory.check import Check, Kind, Role
-from mathdl.theory.evidence import Pairs, compares
+from mathdl.theory.evidence import compares
 from mathdl.theory.subject import Subject
 
 
-def exactly(kind: Kind, shows: Role, says: str, names: Iterable[str], pairs: Callable[[], Pairs]) -> Check:
+Pairs = Callable[[], Iterable[tuple[str, Any, Any]]]
+"""(name, what the code gave, what it must be), once or more often for each name."""
+
+
+def exactly(kind: Kind, shows: Role, says: str, names: Sequence[str], pairs: Pairs) -> Check:
     """The check that the entries of every pair are the same numbers; a NaN is the same as a NaN."""
-    return compares(kind, shows, says, names, pairs, same)
+    return _compared(kind, shows, says, names, pairs, same)
+
+
+def _compared(
+    kind: Kind, shows: Role, says: str, names: Sequence[str], pairs: Pairs, equal: Callable[[Any, Any], bool]
+) -> Check:
+    def spoilt(spoil: Callable[[str, Any], Any]) -> Iterator[tuple[str, Any, Any]]:
+        for name, found, expected in pairs():
+            yield name, spoil(name, found), expected
+
+    return compares(kind, shows, says, names, spoilt, equal)
+
+
+def closely(kind: Kind, shows: Role, says: str, names: Sequence[str], pairs: Pairs) -> Check:
+    """The check that the entries of every pair are equal up to the rounding of a few operations in float64."""
+    return _compared(kind, shows, says, names, pairs, lambda found, expected: isclose(found, expected, rel_tol=1e-12))
 
 
 def same(found: Any, expected: Any) -> bool:
