@@ -5,7 +5,7 @@ A line is printed from the very object that is checked, so what is read cannot d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +20,8 @@ class Step:
 
     expression: Any
     why: str = ""
+    given: Mapping[Any, Any] = field(default_factory=dict)
+    """What a hypothesis lets one replace in the step before: {Σ_k y_k: 1}. Without it the step must not hold."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,28 @@ class Derivation:
 
     @property
     def check(self) -> Check:
-        """Every step equals the one before. The control adds 1 to every step but the first, one at a time."""
-        steps = [partial(self._compare, number) for number in range(1, len(self.steps))]
-        spoilt = [partial(self._compare, number, True) for number in range(1, len(self.steps))]
+        """Every step equals the one before.
+
+        The control adds 1 to every step but the first, one at a time, and takes away what is `given`, where it is.
+        """
+        numbers = range(1, len(self.steps))
+        spoilt = [partial(self._compare, number, plus_one) for number in numbers]
+        spoilt += [partial(self._compare, number, given=False) for number in numbers if self.steps[number].given]
 
         def run() -> None:
-            for step in steps:
-                step()
+            for number in numbers:
+                self._compare(number)
 
-        return Check("G", self.shows, f"{self.title}, {len(steps)} steps", run, each_refused(*spoilt))
+        return Check("G", self.shows, f"{self.title}, {len(numbers)} steps", run, each_refused(*spoilt))
 
-    def _compare(self, number: int, spoil: bool = False) -> None:
-        before, after = (self._unfolded(step.expression) for step in self.steps[number - 1 : number + 1])
-        claim = f"{self.title}, step {number} ({self.steps[number].why})"
-        require_equal(plus_one(after) if spoil else after, before, claim)
+    def _compare(self, number: int, spoil: Callable[[Any], Any] = lambda line: line, given: bool = True) -> None:
+        before, step = self.steps[number - 1 : number + 1]
+        expected = before.expression
+        if given:
+            for left, right in step.given.items():
+                expected = expected.subs(left, right)
+        claim = f"{self.title}, step {number} ({step.why})"
+        require_equal(spoil(self._unfolded(step.expression)), self._unfolded(expected), claim)
 
     def _unfolded(self, expression: Any) -> Any:
         for short, long in self.where.items():

@@ -1,7 +1,7 @@
 """Matrices of symbolic dimensions: the gradient of a trace, and the same expression at numbers.
 
-SymPy's matrix calculus is reliable for the derivative of *one* trace tr(Gᵀ M) and not beyond (that of a sum of traces is
-silently 0 in SymPy 1.14), so `Gradient` takes one trace; and everything it says is compared with derivatives taken
+SymPy's matrix calculus is reliable for the derivative of *one* trace tr(Gᵀ M) and not beyond (that of a sum of traces
+is silently 0 in SymPy 1.14), so `Gradient` takes one trace; and everything it says is compared with derivatives taken
 entry by entry at small dimensions.
 """
 
@@ -55,10 +55,19 @@ def normal_form(expression: Any) -> Any:
     """A matrix expression with its gradients taken, its products multiplied out, and its transposes moved inward."""
     for _ in range(2):  # what the one brings about, the other takes up
         expression = expression.replace(lambda e: isinstance(e, Gradient), lambda e: e.doit()).doit().expand().doit()
-        expression = expression.replace(
-            _is_transposed_function, lambda e: e.arg.expr.T.doit().applyfunc(e.arg.function)
-        )
-    return expression.replace(sp.Lambda, _with_one_name)
+        expression = expression.replace(_is_transposed_function, _transposed_inside)
+    return expression.replace(sp.Lambda, _with_one_name).replace(sp.Trace, _rotated)
+
+
+def _rotated(inside: Any) -> Any:
+    """A trace in one of its forms: tr(ABC) = tr(BCA) = tr(CᵀBᵀAᵀ), the one whose text comes first."""
+    terms = []
+    for term in sp.Add.make_args(inside):
+        scalar, factors = term.as_coeff_matrices() if isinstance(term, sp.MatMul) else (1, [term])
+        both = [list(factors), [factor.T.doit() for factor in reversed(factors)]]
+        rotations = [sp.MatMul(*each[turn:], *each[:turn]) for each in both for turn in range(len(each))]
+        terms.append(scalar * sp.Trace(min(rotations, key=str)))
+    return sp.Add(*terms)
 
 
 def _is_transposed_function(expression: Any) -> bool:
@@ -75,12 +84,6 @@ _ENTRY = sp.Symbol("entry")
 def _with_one_name(variables: Any, body: Any) -> sp.Lambda:
     (variable,) = variables
     return sp.Lambda(_ENTRY, body.subs(variable, _ENTRY))
-
-
-def _with_known(variables: Any, body: Any, known: Mapping[Any, Any]) -> sp.Lambda:
-    for unknown, function in known.items():
-        body = body.replace(unknown, function)
-    return sp.Lambda(variables, body.doit())
 
 
 def at_numbers(expression: Any, draw: random.Random) -> np.ndarray:

@@ -6,13 +6,14 @@ its definition, which reads the same inputs as nested lists of plain numbers (`t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from mathdl.arrays import Array, Device, Shape, flatten_tree, namespace
+from mathdl.layers.chain import chain_backward, chain_forward, chain_shapes, numbered
 from mathdl.layers.layer import NOTHING, Context, Layer
 from mathdl.losses import Loss
 from mathdl.notation import split_name
@@ -75,6 +76,25 @@ def of_layer(
 
     shapes = {"A": (B, *input), **flatten_tree(parameters)}
     return Subject(f"{layer!r} on {(B, *input)}", shapes, forward, backward, definition, {"A": domain, **domains})
+
+
+def of_network(
+    layers: Sequence[Layer], input: Shape, definition: Definition | None = None, B: int = 2, domain: Domain = REAL
+) -> Subject:
+    """A network on B instances of shape `input`, by the recursion that training uses: inputs "A", "W[1]", "b[1]" …"""
+    chain = numbered(layers)
+    parameters = chain_shapes(chain, input)[1]
+
+    def forward(device: Device, inputs: Inputs) -> tuple[Array, Any]:
+        contexts = make_contexts(chain, constants_on(chain, input, device), NOTHING, instances=B)
+        return chain_forward(chain, _tree(parameters, inputs), inputs["A"], contexts)
+
+    def backward(dA: Array, tape: Any) -> Inputs:
+        dX, gradients = chain_backward(chain, dA, tape)
+        return {"A": dX, **flatten_tree(gradients)}
+
+    shapes = {"A": (B, *input), **flatten_tree(parameters)}
+    return Subject(f"{list(layers)} on {(B, *input)}", shapes, forward, backward, definition, {"A": domain})
 
 
 def of_loss(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from mathdl.theory.chapters import activations, dense
+from mathdl.theory.chapters import activations, algebra, dense
 from mathdl.theory.proposition import Chapter, Proposition
 
-CHAPTERS: tuple[Chapter, ...] = (dense.CHAPTER, activations.CHAPTER)
+CHAPTERS: tuple[Chapter, ...] = (
+    algebra.CHAPTER,
+    dense.CHAPTER,
+    activations.CHAPTER,
+)
 """The chapters, in the order in which they are read."""
 
 
-def _by_id(chapters: tuple[Chapter, ...]) -> dict[str, Proposition]:
+def by_id(chapters: tuple[Chapter, ...]) -> dict[str, Proposition]:
+    """Every proposition by its id; raises `ValueError` if two have one id."""
     found: dict[str, Proposition] = {}
     for chapter in chapters:
         for proposition in chapter.propositions:
@@ -19,5 +24,5 @@ def _by_id(chapters: tuple[Chapter, ...]) -> dict[str, Proposition]:
     return found
 
 
-PROPOSITIONS: dict[str, Proposition] = _by_id(CHAPTERS)
+PROPOSITIONS: dict[str, Proposition] = by_id(CHAPTERS)
 """Every proposition by its id."""
