@@ -92,7 +92,9 @@ def _imports(module: str) -> tuple[str, ...]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in found if name.startswith(tuple(f"{package}." for package in PACKAGES)) and _is_module(name))
+    return tuple(
+        name for name in found if name.startswith(tuple(f"{package}." for package in PACKAGES)) and _is_module(name)
+    )
 
 
 @cache

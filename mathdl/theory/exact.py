@@ -7,7 +7,11 @@ from dataclasses import replace
 from math import isclose
 from typing import Any
 
+import numpy as np
+
+from mathdl.arrays import device
 from mathdl.primitive import reference_only
+from mathdl.theory import definitions
 from mathdl.theory.check import Check, Kind, Role
 from mathdl.theory.evidence import compares
 from mathdl.theory.subject import Subject
@@ -34,12 +38,29 @@ def _compared(
 
 def closely(kind: Kind, shows: Role, says: str, names: Sequence[str], pairs: Pairs) -> Check:
     """The check that the entries of every pair are equal up to the rounding of a few operations in float64."""
-    return _compared(kind, shows, says, names, pairs, lambda found, expected: isclose(found, expected, rel_tol=1e-12))
+    return _compared(kind, shows, says, names, pairs, _are_close)
+
+
+def number_values(says: str, *subjects: Subject) -> Check:
+    """N: the code's value on numbers is the definition's, at shapes that are too large for symbols."""
+
+    def pairs() -> Iterator[tuple[str, Any, Any]]:
+        for number, subject in enumerate(subjects):
+            rng = np.random.default_rng(number)
+            inputs = {name: subject.domain(name).numbers(rng, shape) for name, shape in subject.shapes.items()}
+            value, _ = subject.forward(device("cpu"), inputs)
+            yield "value", value, subject.defined(definitions, {name: A.tolist() for name, A in inputs.items()})
+
+    return closely("N", "forward", says, ["value"], pairs)
 
 
 def same(found: Any, expected: Any) -> bool:
     """Whether two entries are the same number, or both NaN."""
     return bool(found == expected or (found != found and expected != expected))
+
+
+def _are_close(found: Any, expected: Any) -> bool:
+    return isclose(found, expected, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def both_ways(subjects: Iterable[Subject]) -> list[Subject]:

@@ -1,6 +1,7 @@
 """Sums over an index of generic length: a normal form, in which equal sums are the same expression.
 
     Σ (a + b) = Σ a + Σ b        Σ_k c f(k) = c Σ_k f(k)        Σ_k [k = j] f(k) = f(j)  for 1 ≤ j ≤ l
+    Σ_k [k + e = j] f(k) = f(j − e) if 1 ≤ j − e ≤ l, else 0
 
 A bound l = j + r with r ≥ 0 lets SymPy see that 1 ≤ j ≤ l. Bound indices are dummies: SymPy would take a bound name for
 a free one.
@@ -43,10 +44,23 @@ def _sum(expression: sp.Sum) -> Any:
 def _sum_of_product(term: Any, index: Any, low: Any, high: Any) -> Any:
     outside, inside = term.as_independent(index, as_Add=False)
     for delta in inside.atoms(sp.KroneckerDelta):
-        (other,) = set(delta.args) - {index} or {index}
-        if delta.has(index) and (other - low).is_nonnegative and (high - other).is_nonnegative:
-            return outside * (inside / delta).subs(index, other)
+        place = _place(delta, index)
+        if place is not None:
+            at_place = (inside / delta).subs(index, place)
+            if (place - low).is_nonnegative and (high - place).is_nonnegative:
+                return outside * at_place
+            return outside * sp.Piecewise((at_place, (place >= low) & (place <= high)), (0, True))
     if inside == 1:
         return outside * (high - low + 1)
+    if high == low:
+        return outside * inside.subs(index, low)
     name = sp.Symbol(f"k{len(inside.atoms(sp.Sum))}", integer=True, positive=True)  # larger than that of any sum inside
     return outside * sp.Sum(inside.subs(index, name), (name, low, high))
+
+
+def _place(delta: sp.KroneckerDelta, index: Any) -> Any:
+    """The k with [k + e = f] = 1, or None where the delta holds the index in another way, or not at all."""
+    difference = sp.expand(delta.args[0] - delta.args[1])
+    coefficient = difference.coeff(index)
+    rest = sp.expand(difference - coefficient * index)
+    return -rest / coefficient if coefficient in (1, -1) and not rest.has(index) else None

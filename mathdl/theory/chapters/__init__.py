@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from mathdl.theory.chapters import activations, algebra, dense
+from mathdl.theory.chapters import activations, algebra, convolution, dense, normalization, pooling
 from mathdl.theory.proposition import Chapter, Proposition
 
 CHAPTERS: tuple[Chapter, ...] = (
     algebra.CHAPTER,
     dense.CHAPTER,
     activations.CHAPTER,
+    convolution.CHAPTER,
+    pooling.CHAPTER,
+    normalization.CHAPTER,
 )
 """The chapters, in the order in which they are read."""
 

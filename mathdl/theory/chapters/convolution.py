@@ -19,7 +19,7 @@ from mathdl.arrays import device
 from mathdl.theory import definitions
 from mathdl.theory.derivation import Derivation, Step
 from mathdl.theory.domains import integers
-from mathdl.theory.evidence import integer_gradients, integer_values
+from mathdl.theory.evidence import code_gradients, code_values, dual_gradients, integer_gradients, integer_values
 from mathdl.theory.exact import both_ways, exactly, gradients_of
 from mathdl.theory.proposition import Chapter, Hypothesis, Proposition, Source
 from mathdl.theory.subject import Subject, of_layer
@@ -102,6 +102,12 @@ SYMBOLIC = [
     image((3, 3, 1), (2, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
     image((2, 2, 2), (2, 1), (1, 1), ((1, 0), (0, 0)), groups=2),
     image((2, 3, 4), (1, 2), (1, 2), ((0, 0), (1, 0)), groups=2),
+]
+
+REAL_SIZES = [
+    image((9, 8, 3), (3, 3), (1, 1), ((1, 1), (1, 1)), channels=4, B=4),
+    image((9, 8, 4), (3, 2), (2, 2), ((1, 0), (0, 1)), (1, 2), groups=2, channels=6, B=4),
+    image((9, 8, 3), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=3, channels=6, B=4),
 ]
 
 # ------------------------------------------------------------------------------------------------------------- sizes
@@ -189,6 +195,7 @@ CONV_FORWARD = Proposition(
     convention="K is not flipped: what the field calls a convolution is a correlation, the convolution with the "
     "flipped kernel. With g groups, c runs over the channels of the group of δ.",
     evidence=(
+        code_values("Z equals the sums", *SYMBOLIC),
         integer_values("Z of every short sequence equals the sums", both_ways(SEQUENCES)),
         integer_values("Z of images equals the sums", both_ways(IMAGES)),
     ),
@@ -261,7 +268,7 @@ INPUT_GRADIENT_BY_TAP = Derivation(
     (
         Step(sp.Derivative(neighbours, X[u]), "the same where taps are neighbours, d = 1"),
         Step(
-            sp.Sum(sp.Piecewise((G[i] * W[tap], (tap >= 0) & (tap <= f - 1)), (0, True)), (i, 0, o - 1)),
+            sp.Sum(G[i] * sp.Piecewise((W[tap], (tap >= 0) & (tap <= f - 1)), (0, True)), (i, 0, o - 1)),
             "at most one tap of a place sees u: a = u + P − i s; at s = 1, G convolved with the flipped kernel",
         ),
     ),
@@ -292,6 +299,8 @@ INPUT_GRAD = Proposition(
     hypotheses=(FITS,),
     derivations=(INPUT_GRADIENT, INPUT_GRADIENT_BY_TAP),
     evidence=(
+        code_gradients("dX is the derivative", *gradients_of("A", SYMBOLIC)),
+        dual_gradients("dX at real sizes", *gradients_of("A", REAL_SIZES)),
         integer_gradients("dX of every short sequence", gradients_of("A", both_ways(SEQUENCES))),
         integer_gradients("dX of images", gradients_of("A", both_ways(IMAGES))),
     ),
@@ -323,6 +332,8 @@ KERNEL_GRAD = Proposition(
     hypotheses=(FITS,),
     derivations=(KERNEL_GRADIENT, BIAS_GRADIENT),
     evidence=(
+        code_gradients("dK and db are the derivatives", *gradients_of("Wb", SYMBOLIC)),
+        dual_gradients("dK and db at real sizes", *gradients_of("Wb", REAL_SIZES)),
         integer_gradients("dK and db of every short sequence", gradients_of("Wb", both_ways(SEQUENCES))),
         integer_gradients("dK and db of images", gradients_of("Wb", both_ways(IMAGES))),
         exactly("X", "gradient", "kernels that work in blocks equal the reference", ["Z", "A", "W", "b"], blocks),
@@ -369,6 +380,8 @@ POINT = Proposition(
     hypotheses=(FITS,),
     derivations=(POINT_SUM,),
     evidence=(
+        code_gradients("gradients are the derivatives", pixels(2, 1, 2, 2)),
+        dual_gradients("gradients at real sizes", pixels(7, 6, 5, 4)),
         integer_values("Z equals the dense layer of each pixel", PIXELS),
         integer_gradients("gradients equal those of the dense layer of each pixel", PIXELS),
         exactly("X", "other", "k k' + k' parameters", ["parameters"], parameter_counts),

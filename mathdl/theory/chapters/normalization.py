@@ -16,8 +16,8 @@ from mathdl.layers.layer import Context
 from mathdl.theory import definitions
 from mathdl.theory.derivation import Derivation, Step
 from mathdl.theory.domains import POSITIVE
-from mathdl.theory.evidence import code_gradients, code_values, number_gradients, number_values
-from mathdl.theory.exact import exactly
+from mathdl.theory.evidence import code_gradients, code_values, dual_gradients
+from mathdl.theory.exact import exactly, number_values
 from mathdl.theory.proposition import Chapter, Hypothesis, Proposition, Source
 from mathdl.theory.subject import Subject, nested, of_layer
 
@@ -65,9 +65,7 @@ def batch_norm_inference(B: int, input: tuple[int, ...]) -> Subject:
 
     def definition(definitions: Any, inputs: Any) -> Any:
         statistics = inputs["mean"], inputs["variance"], EPSILON
-        rows = definitions.batch_norm_inference(
-            _rows(inputs["A"], input), inputs["gamma"], inputs["beta"], *statistics
-        )
+        rows = definitions.batch_norm_inference(_rows(inputs["A"], input), inputs["gamma"], inputs["beta"], *statistics)
         return _images(rows, (B, *input))
 
     shapes = {"A": (B, *input)} | dict.fromkeys(("gamma", "beta", "mean", "variance"), input[-1:])
@@ -187,7 +185,9 @@ BATCH_NORM_FORWARD = Proposition(
     hypotheses=(ENTRIES,),
     convention="While training μ and v are those of the whole minibatch; outside of training they are the state.",
     evidence=(
-        code_values("A is normalized over the minibatch", batch_norm(2, (2,)), batch_norm(3, (1,)), batch_norm(1, (2, 1, 1))),
+        code_values(
+            "A is normalized over the minibatch", batch_norm(2, (2,)), batch_norm(3, (1,)), batch_norm(1, (2, 1, 1))
+        ),
         code_values("A is normalized by the state, outside of training", batch_norm_inference(2, (2,))),
         number_values("A, at real sizes", batch_norm(8, (5, 6, 3)), batch_norm_inference(8, (5, 6, 3))),
     ),
@@ -206,7 +206,7 @@ BATCH_NORM_BACKWARD = Proposition(
     evidence=(
         code_gradients("gradients while training", batch_norm(2, (1,)), batch_norm(3, (1,))),
         code_gradients("gradients outside of training", batch_norm_inference(2, (2,))),
-        number_gradients("gradients at real sizes", batch_norm(8, (5, 6, 3)), batch_norm_inference(8, (5, 6, 3))),
+        dual_gradients("gradients at real sizes", batch_norm(8, (5, 6, 3)), batch_norm_inference(8, (5, 6, 3))),
     ),
 )
 
@@ -240,7 +240,9 @@ BATCH_NORM_RUNNING = Proposition(
         Hypothesis(r"$c \ge 2$", "of a single entry the variance stays (checked below)"),
     ),
     derivations=(UNBIASED,),
-    evidence=(exactly("X", "other", "the state after a minibatch", ["mean", "variance", "a single entry"], new_states),),
+    evidence=(
+        exactly("X", "other", "the state after a minibatch", ["mean", "variance", "a single entry"], new_states),
+    ),
 )
 
 LAYER_NORM_FORWARD = Proposition(
@@ -268,7 +270,7 @@ LAYER_NORM_BACKWARD = Proposition(
     derivations=(MEAN, SPREAD, VARIANCE, input_gradient(lambda k: sp.IndexedBase("gamma", real=True)[k])),
     evidence=(
         code_gradients("gradients", layer_norm(2, (2,)), layer_norm(1, (3,))),
-        number_gradients("gradients at real sizes", layer_norm(8, (5, 6, 7))),
+        dual_gradients("gradients at real sizes", layer_norm(8, (5, 6, 7))),
     ),
 )
 

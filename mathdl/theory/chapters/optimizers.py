@@ -29,7 +29,9 @@ NESTEROV_SOURCE = Source("Sutskever and others, On the importance of initializat
 KINGMA = Source("Kingma and Ba, Adam (2015)", "algorithm 1, section 3", "ours")
 LOSHCHILOV = Source("Loshchilov and Hutter, Decoupled weight decay regularization (2019)", "algorithm 2", "ours")
 HINTON = Source("Tieleman and Hinton, Lecture 6.5, RMSprop (2012)", "", "ours")
-PASCANU = Source("Pascanu, Mikolov and Bengio, On the difficulty of training recurrent networks (2013)", "algorithm 1", "ours")
+PASCANU = Source(
+    "Pascanu, Mikolov and Bengio, On the difficulty of training recurrent networks (2013)", "algorithm 1", "ours"
+)
 
 i = sp.Dummy("i", integer=True, positive=True)
 t = sp.Symbol("t", integer=True, positive=True)

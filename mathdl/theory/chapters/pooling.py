@@ -20,7 +20,7 @@ from mathdl.layers.layer import Layer
 from mathdl.theory import definitions
 from mathdl.theory.derivation import Derivation, Prose, Step
 from mathdl.theory.domains import ORDERED
-from mathdl.theory.evidence import integer_gradients, integer_values
+from mathdl.theory.evidence import code_gradients, code_values, dual_gradients, integer_gradients, integer_values
 from mathdl.theory.exact import both_ways, exactly
 from mathdl.theory.proposition import Chapter, Hypothesis, Proposition, Source
 from mathdl.theory.subject import Subject, of_layer
@@ -90,6 +90,16 @@ SYMBOLIC_AVERAGES = [
     average((3, 3), (3, 2), (1, 2), ((1, 1), (0, 1))),
 ]
 
+LARGE_AVERAGES = [
+    average((8, 9), (3, 3), (2, 1), ((1, 1), (1, 0)), k=3),
+    average((8, 9), (3, 2), (1, 2), ((1, 1), (0, 0)), True, k=3),
+]
+LARGE_MAXIMA = [
+    of_layer(layers.MaxPool2D(3, 2, 1), (8, 9, 3)),
+    of_layer(layers.MaxPool2D(2), (8, 9, 3)),
+    of_layer(layers.GlobalMaxPool2D(), (8, 9, 3)),
+]
+
 GLOBAL = [
     of_layer(layers.GlobalAveragePool2D(), (2, 4, 2), lambda d, x: d.global_average_pool2d(x["A"])),
     of_layer(layers.GlobalAveragePool1D(), (4, 2), lambda d, x: d.global_average_pool1d(x["A"])),
@@ -99,13 +109,13 @@ GLOBAL = [
 # ----------------------------------------------------------------------------------------------------- average pooling
 
 window_sum = sp.Sum(X[i * s + a - P], (a, 0, f - 1))
+seen = sp.Piecewise((1, (u + P - i * s >= 0) & (u + P - i * s <= f - 1)), (0, True))
+"""[the window in place i sees u]"""
 AVERAGE_GRADIENT = Derivation(
     (
         Step(sp.Derivative(sp.Sum(G[i] * window_sum / n[i], (i, 0, o - 1)), X[u]), "the gradient of ⟨G, Z⟩ for X at u"),
         Step(
-            sp.Sum(
-                sp.Piecewise((G[i] / n[i], (u + P - i * s >= 0) & (u + P - i * s <= f - 1)), (0, True)), (i, 0, o - 1)
-            ),
+            sp.Sum(G[i] / n[i] * seen, (i, 0, o - 1)),
             "Z is linear in X, and the window in place i sees u once, or not at all",
         ),
     ),
@@ -123,6 +133,9 @@ AVERAGE_POOL = Proposition(
     convention=r"$n_{ij}$ is the number of elements of X in the window; with `count_padding` it is $f f'$ everywhere.",
     derivations=(AVERAGE_GRADIENT,),
     evidence=(
+        code_values("Z equals the means, also of 3", *SYMBOLIC_AVERAGES),
+        code_gradients("dX is the derivative, also of 3", *SYMBOLIC_AVERAGES),
+        dual_gradients("dX at real sizes", *LARGE_AVERAGES),
         integer_values("Z equals the means", both_ways(AVERAGES)),
         integer_gradients("dX equals that of the means", both_ways(AVERAGES)),
     ),
@@ -249,6 +262,9 @@ MAX_POOL = Proposition(
     "window is its maximum; which element gets the gradient is then not said.",
     prose=(Prose("Where the largest element is unique, it stays the largest nearby, so Z is that element there."),),
     evidence=(
+        code_values("Z equals the maxima, in every order", *ORDERS),
+        code_gradients("dX is the derivative, in every order", *ORDERS),
+        dual_gradients("dX at real sizes", *LARGE_MAXIMA),
         exactly("X", "forward", "Z equals the maxima, with many ties", ["Z", "dX"], lambda: maxima(with_ties)),
         exactly("X", "gradient", "dX goes to the first of the largest", ["Z", "dX"], lambda: maxima(with_ties)),
         exactly(
@@ -263,15 +279,12 @@ MAX_POOL = Proposition(
 
 # ---------------------------------------------------------------------------------------------- overlap, global, shape
 
-places_that_see_u = sp.Sum(
-    sp.Piecewise((G[i], (u + P - i * s >= 0) & (u + P - i * s <= f - 1)), (0, True)), (i, 0, o - 1)
-)
 OVERLAP_GRADIENT = Derivation(
     (
         Step(
             sp.Derivative(sp.Sum(G[i] * window_sum, (i, 0, o - 1)), X[u]), "the gradient of ⟨G, window sums⟩ for X at u"
         ),
-        Step(places_that_see_u, "every window that sees u adds its own"),
+        Step(sp.Sum(G[i] * seen, (i, 0, o - 1)), "every window that sees u adds its own"),
     ),
     title="windows add",
 )
@@ -304,7 +317,10 @@ OVERLAP = Proposition(
     sources=(UNDER_7,),
     hypotheses=(FITS,),
     derivations=(OVERLAP_GRADIENT,),
-    evidence=(exactly("X", "gradient", "as many shares as windows", ["mean", "maximum"], overlaps),),
+    evidence=(
+        dual_gradients("dX of overlapping windows", LARGE_AVERAGES[0], LARGE_MAXIMA[0]),
+        exactly("X", "gradient", "as many shares as windows", ["mean", "maximum"], overlaps),
+    ),
 )
 
 q, k = sp.Symbol("q", integer=True, positive=True), sp.Dummy("k", integer=True, positive=True)
@@ -324,6 +340,7 @@ GLOBAL_AVERAGE = Proposition(
     sources=(SECTION_7,),
     derivations=(GLOBAL_GRADIENT,),
     evidence=(
+        dual_gradients("dX at real sizes", *GLOBAL),
         integer_values("Z equals the mean", GLOBAL),
         integer_gradients("dX equals that of the mean", GLOBAL),
     ),
@@ -355,6 +372,7 @@ FLATTEN = Proposition(
     sources=(UNDER_7,),
     without_generic="the number of axes is not a number that computer algebra can leave open",
     evidence=(
+        dual_gradients("dX has the entries of dA, at real sizes", *SHAPES),
         integer_values("A has the entries of X in row-major order", SHAPES),
         integer_gradients("dX has the entries of dA", SHAPES),
         exactly("X", "gradient", "the adjoint undoes it", ["adjoint", "entries"], there_and_back),
