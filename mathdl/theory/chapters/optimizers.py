@@ -118,3 +118,281 @@ def follows(says: str, optimizer: Optimizer, rule: Callable[..., tuple[Any, ...]
             yield "θ", theta, expected
 
     return closely("N", "other", says, ["θ"], steps)
+
+
+# ------------------------------------------------------------------------------------------ gradient descent, momentum
+
+
+def sgd_rule(momentum: float, nesterov: bool = False) -> Callable[..., tuple[Any, ...]]:
+    def rule(theta: Any, G: Any, state: Any, number: int, rate: float) -> tuple[Any, ...]:
+        v = state[0] if state else [0.0] * len(theta)
+        found: tuple[Any, ...] = definitions.sgd_step(theta, G, v, rate, momentum, nesterov)
+        return found[: 1 + len(state)]
+
+    return rule
+
+
+SGD_STEP = Proposition(
+    id="sgd",
+    title="Stochastic gradient descent",
+    statement=r"\theta \leftarrow \theta - \eta\, G",
+    roles=("forward",),
+    sources=(JIANG,),
+    hypotheses=(Hypothesis(r"$\eta \ge 0$", "raises UsageError (tests/test_schedules.py)"),),
+    evidence=(
+        code_values("one step", sgd()),
+        follows("ten steps", SGD(), sgd_rule(0.0)),
+    ),
+)
+
+MOMENTUM_SUM = Derivation(
+    (
+        Step(mu * sp.Sum(mu ** (t - 1 - i) * g[i], (i, 1, t - 1)) + g[t], "V ← μ V + G, of the sum up to t − 1"),
+        Step(sp.Sum(mu ** (t - i) * g[i], (i, 1, t - 1)) + g[t], "the sum up to t, its last term by itself"),
+    ),
+    title="V is a sum of all gradients, the older the less",
+    shows="other",
+)
+MOMENTUM = Proposition(
+    id="momentum",
+    title="Momentum",
+    statement=r"V \leftarrow \mu V + G, \quad \theta \leftarrow \theta - \eta V, \qquad V_t = \sum_{i=1}^{t} \mu^{t-i} "
+    r"G_i \text{ from } V_0 = 0",
+    roles=("forward",),
+    sources=(POLYAK,),
+    hypotheses=(Hypothesis(r"$0 \le \mu < 1$", "raises UsageError (tests/test_optimizers.py)"),),
+    derivations=(MOMENTUM_SUM,),
+    prose=(Prose(r"By induction over $t$: $V_1 = G_1$, and the step is shown above."),),
+    evidence=(
+        code_values("one step", sgd(HALF)),
+        follows("ten steps", SGD(momentum=0.9), sgd_rule(0.9)),
+    ),
+)
+
+NESTEROV = Proposition(
+    id="nesterov",
+    title="Nesterov's momentum",
+    statement=r"V \leftarrow \mu V + G, \quad \theta \leftarrow \theta - \eta\,(G + \mu V)",
+    roles=("forward",),
+    sources=(NESTEROV_SOURCE,),
+    hypotheses=(Hypothesis(r"$0 < \mu < 1$", "raises UsageError (tests/test_optimizers.py)"),),
+    evidence=(
+        code_values("one step", sgd(HALF, nesterov=True)),
+        follows("ten steps", SGD(momentum=0.9, nesterov=True), sgd_rule(0.9, True)),
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------------- Adam and RMSprop
+
+STATIONARY = Hypothesis(r"for the corrections: all $G_i$ have the same mean, and all $G_i^2$", "prose")
+WEIGHTS = Derivation(
+    (
+        Step(beta * (1 - beta ** (t - 1)) + (1 - beta), "the weights of a running mean, from those of step t − 1"),
+        Step(1 - beta**t, "so their sum is 1 − βᵗ and not 1: the mean starts at 0"),
+    ),
+    title="the sum of the weights (1 − β) βᵗ⁻ⁱ",
+    shows="other",
+)
+c1, c2 = sp.symbols("c_1 c_2", positive=True)
+square = sp.Symbol("V", nonnegative=True)
+CORRECTED = Derivation(
+    (
+        Step(eta * (M / c1) / (sp.sqrt(square / c2) + epsilon), "both means over the sums of their weights"),
+        Step((eta / c1) * M / (sp.sqrt(square) / sp.sqrt(c2) + epsilon), "as the code has it: a M / (b √V + ε)"),
+    ),
+    title="two numbers correct both means, c₁ = 1 − β₁ᵗ and c₂ = 1 − β₂ᵗ",
+    shows="other",
+)
+
+
+def adam_rule(definition: Any, decay: float) -> Callable[..., tuple[Any, ...]]:
+    def rule(theta: Any, G: Any, state: Any, number: int, rate: float) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = definition(theta, G, *state, number, rate, 0.9, 0.99, 1e-8, decay)
+        return found
+
+    return rule
+
+
+def coefficients() -> Iterator[tuple[str, Any, Any]]:
+    """η / (1 − β₁ᵗ) and 1 / √(1 − β₂ᵗ), from thirty digits."""
+    for kind in (Adam, AdamW):
+        for number in (1, 2, 3, 10, 1000):
+            exact = [1 - sp.Rational(0.75) ** number, 1 - sp.Rational(0.5) ** number]
+            expected = [0.5, float(sp.N(0.5 / exact[0], 30)), float(sp.N(1 / sp.sqrt(exact[1]), 30))]
+            yield "η, a, b", kind(beta1=0.75, beta2=0.5).coefficients(number, 0.5), expected
+
+
+ADAM = Proposition(
+    id="adam",
+    title="Adam",
+    statement=r"M \leftarrow \beta_1 M + (1 - \beta_1) G, \quad V \leftarrow \beta_2 V + (1 - \beta_2) G^2, \quad "
+    r"\theta \leftarrow \theta - \eta\, \frac{M / (1 - \beta_1^t)}{\sqrt{V / (1 - \beta_2^t)} + \varepsilon}",
+    roles=("forward",),
+    sources=(KINGMA,),
+    hypotheses=(
+        Hypothesis(r"$0 \le \beta_1, \beta_2 < 1$, $\varepsilon > 0$", "raises UsageError (tests/test_optimizers.py)"),
+        STATIONARY,
+    ),
+    derivations=(WEIGHTS, CORRECTED),
+    prose=(
+        Prose(r"By induction over $t$, from $\mathbb E M_0 = 0$: $\mathbb E M_t = (1 - \beta_1^t)\, \mathbb E G$."),
+    ),
+    evidence=(
+        code_values("one step", adam()),
+        closely("N", "other", "the coefficients of a step", ["η, a, b"], coefficients),
+        follows("ten steps", Adam(beta2=0.99), adam_rule(definitions.adam_step, 0.0)),
+    ),
+)
+
+ADAMW = Proposition(
+    id="adamw",
+    title="AdamW",
+    statement=r"\theta \leftarrow \theta - \eta \lambda \theta - \eta\, \frac{M / (1 - \beta_1^t)}{\sqrt{V / (1 - "
+    r"\beta_2^t)} + \varepsilon}, \quad M, V \text{ as in Adam, of } G \text{ without } \lambda\theta",
+    roles=("forward",),
+    sources=(LOSHCHILOV,),
+    hypotheses=(Hypothesis(r"$\lambda \ge 0$", "raises UsageError (tests/test_optimizers.py)"), STATIONARY),
+    derivations=(WEIGHTS, CORRECTED),
+    evidence=(
+        code_values("one step", adam(decoupled=True, decay=QUARTER)),
+        follows("ten steps", AdamW(beta2=0.99, weight_decay=0.1), adam_rule(definitions.adamw_step, 0.1)),
+    ),
+)
+
+
+def rmsprop_rule(theta: Any, G: Any, state: Any, number: int, rate: float) -> tuple[Any, ...]:
+    s, v = state
+    found: tuple[Any, ...] = definitions.rmsprop_step(theta, G, s, v, rate, 0.9, 0.5, 1e-7)
+    return found
+
+
+RMSPROP = Proposition(
+    id="rmsprop",
+    title="RMSprop",
+    statement=r"S \leftarrow \rho S + (1 - \rho) G^2, \quad V \leftarrow \mu V + \frac{G}{\sqrt S + \varepsilon}, \quad "
+    r"\theta \leftarrow \theta - \eta V",
+    roles=("forward",),
+    sources=(HINTON,),
+    hypotheses=(
+        Hypothesis(r"$0 \le \rho, \mu < 1$, $\varepsilon > 0$", "raises UsageError (tests/test_optimizers.py)"),
+    ),
+    evidence=(
+        code_values("one step", rmsprop()),
+        code_values("one step with momentum", rmsprop(HALF)),
+        follows("ten steps", RMSprop(momentum=0.5), rmsprop_rule),
+    ),
+)
+
+# ---------------------------------------------------------------------------------------------- decay and clipping
+
+q, r, k = sp.Symbol("q", integer=True, positive=True), sp.Symbol("r", integer=True, nonnegative=True), i
+DECAY = Derivation(
+    (
+        Step(
+            sp.Derivative(lam / 2 * sp.Sum(w[k] ** 2, (k, 1, q + r)), w[q]), "the gradient of λ/2 Σ W² at any weight q"
+        ),
+        Step(lam * w[q], "W_q is in one of the terms"),
+    ),
+    title="the gradient of the penalty",
+    shows="other",
+)
+SHRINKS = Derivation(
+    (
+        Step(theta - eta * (G + lam * theta), "SGD on J + λ/2 Σ W²"),
+        Step((1 - eta * lam) * theta - eta * G, "θ shrinks by a factor, and then follows the gradient of J"),
+    ),
+    title="weight decay is the penalty, for SGD",
+    shows="other",
+)
+
+
+def penalized() -> Iterator[tuple[str, Any, Any]]:
+    """A training step on X = 0, where J has no gradient: what moves W is the penalty alone."""
+    for l1, l2, decay in ((0.0, 0.5, 0.0), (0.25, 0.0, 0.0), (0.25, 0.5, 0.0), (0.0, 0.0, 0.5)):
+        network = Network([Dense(2, l1=l1, l2=l2)])
+        optimizer = SGD(0.5, weight_decay=decay)
+        trainer = Trainer(network, "mean_squared_error", optimizer, batch_size=4, device="cpu", dtype="float64")
+        trainer.prepare(np.zeros((4, 3)), np.zeros((4, 2)))
+        W = np.array([[1.0, -2.0], [0.0, 4.0], [-8.0, 0.5]])
+        trainer.params["W[1]"][...] = W
+        trainer.fit(np.zeros((4, 3)), np.zeros((4, 2)), epochs=1)
+        yield "W", trainer.params["W[1]"], W - 0.5 * (l1 * np.sign(W) + (l2 + decay) * W)
+        yield "b", trainer.params["b[1]"], np.zeros(2)
+
+
+WEIGHT_DECAY = Proposition(
+    id="weight-decay",
+    title="Penalties and weight decay",
+    statement=r"\nabla_W \Bigl(\lambda_1 \sum |W| + \tfrac{\lambda_2}{2} \sum W^2\Bigr) = \lambda_1 \operatorname{sign} W "
+    r"+ \lambda_2 W; \qquad \theta - \eta (G + \lambda\theta) = (1 - \eta\lambda)\,\theta - \eta G",
+    roles=("other",),
+    sources=(Source("Jiang", "", "ours"),),
+    hypotheses=(
+        Hypothesis(r"for $\lambda_1$: $W_{ij} \ne 0$; at 0 the slope is taken to be 0", "checked below"),
+        Hypothesis("decay acts on weights, never on biases and normalization", "checked below"),
+    ),
+    convention="sign 0 = 0.",
+    derivations=(DECAY, SHRINKS),
+    evidence=(
+        code_values("decay is part of the gradient", sgd(HALF, decay=QUARTER)),
+        code_values("also in Adam", adam(decay=QUARTER)),
+        code_values("also in RMSprop", rmsprop(decay=QUARTER)),
+        code_values("and not in AdamW", adam(decoupled=True, decay=QUARTER)),
+        exactly("X", "other", "a step of training that only the penalties move", ["W", "b"], penalized),
+    ),
+)
+
+norm, most = sp.Symbol("n", positive=True), sp.Symbol("c", positive=True)
+CLIPPED = Derivation(
+    (
+        Step(sp.Sum((g[k] * most / norm) ** 2, (k, 1, t)), "the square of the norm of G c / ‖G‖"),
+        Step(most**2 * sp.Sum(g[k] ** 2, (k, 1, t)) / norm**2, "the factor is the same for all entries"),
+    ),
+    title="clipping by norm",
+    shows="other",
+)
+CLIPPED_NORM = Derivation(
+    (
+        Step(most**2 * sp.Sum(g[k] ** 2, (k, 1, t)) / norm**2, "with n the norm of G"),
+        Step(most**2, "n² is the sum of the squares"),
+    ),
+    title="the norm after clipping is c",
+    where={norm: sp.sqrt(sp.Sum(g[k] ** 2, (k, 1, t)))},
+    shows="other",
+)
+
+
+def clipped() -> Iterator[tuple[str, Any, Any]]:
+    """Gradients whose norms are whole numbers, above the bound, at it and below; and single entries."""
+    for G in ([3.0, -4.0], [6.0, 8.0], [0.75, -1.0], [0.0, 5.0], [2.0, 3.0, -6.0, 0.0]):
+        found = np.array(G)
+        SGD(clip_norm=2.5).clip(found)
+        yield "norm", found, definitions.clip_by_norm(G, 2.5)
+        found = np.array(G)
+        SGD(clip_value=2.0).clip(found)
+        yield "value", found, definitions.clip_by_value(G, 2.0)
+
+
+CLIPPING = Proposition(
+    id="clipping",
+    title="Clipping",
+    statement=r"G \leftarrow G \min\Bigl(1, \frac{c}{\|G\|}\Bigr) \;\Rightarrow\; \|G\| \le c, \qquad G_j \leftarrow "
+    r"\min(\max(G_j, -c), c)",
+    roles=("other",),
+    sources=(PASCANU,),
+    hypotheses=(
+        Hypothesis(
+            r"$c > 0$; $\|G\|$ over all parameters that are learnt", "raises UsageError (tests/test_optimizers.py)"
+        ),
+    ),
+    convention="A gradient within the bound stays as it is, bit for bit.",
+    derivations=(CLIPPED, CLIPPED_NORM),
+    evidence=(closely("X", "other", "gradients at, above and below the bound", ["norm", "value"], clipped),),
+)
+
+CHAPTER = Chapter(
+    "Optimizers",
+    "θ is one flat vector; an update is the same for every entry, so it may be cut anywhere.",
+    (SGD_STEP, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP, WEIGHT_DECAY, CLIPPING),
+)
