@@ -1,4 +1,4 @@
-"""Which propositions speak of which code: what a class names in `propositions` covers its module, and what that imports.
+"""Which propositions speak of which code: what a class names in `propositions` covers its module, and all its imports.
 
 So a change in `mathdl.windows` concerns the propositions of convolution and pooling; one in `mathdl.sums`, those of
 every layer with parameters. A kernel concerns whom its primitive concerns.

@@ -16,7 +16,6 @@ from mathdl.theory.check import Check, Kind, Role
 from mathdl.theory.evidence import compares
 from mathdl.theory.subject import Subject
 
-
 Pairs = Callable[[], Iterable[tuple[str, Any, Any]]]
 """(name, what the code gave, what it must be), once or more often for each name."""
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from mathdl.theory.chapters import activations, algebra, convolution, dense, normalization, pooling
+from mathdl.theory.chapters import (
+    activations,
+    algebra,
+    convolution,
+    dense,
+    initializers,
+    normalization,
+    optimizers,
+    pooling,
+    regularization,
+    schedules,
+)
 from mathdl.theory.proposition import Chapter, Proposition
 
 CHAPTERS: tuple[Chapter, ...] = (
@@ -12,6 +23,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     convolution.CHAPTER,
     pooling.CHAPTER,
     normalization.CHAPTER,
+    regularization.CHAPTER,
+    optimizers.CHAPTER,
+    schedules.CHAPTER,
+    initializers.CHAPTER,
 )
 """The chapters, in the order in which they are read."""
 

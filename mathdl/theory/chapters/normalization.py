@@ -262,8 +262,8 @@ LAYER_NORM_FORWARD = Proposition(
 LAYER_NORM_BACKWARD = Proposition(
     id="layer-norm-backward",
     title="Gradients of layer normalization",
-    statement=r"\nabla_x J = \frac{1}{\sqrt{v + \varepsilon}} \Bigl( D - \tfrac1k \sum_j D_j - N \tfrac1k \sum_j D_j N_j "
-    r"\Bigr),\quad D = \gamma \odot G, \qquad \nabla_\gamma J = \sum G \odot N, \qquad \nabla_\beta J = \sum G",
+    statement=r"\nabla_x J = \frac{1}{\sqrt{v + \varepsilon}} \Bigl( D - \tfrac1k \sum_j D_j - N \tfrac1k \sum_j D_j "
+    r"N_j \Bigr),\quad D = \gamma \odot G, \qquad \nabla_\gamma J = \sum G \odot N, \qquad \nabla_\beta J = \sum G",
     roles=("gradient",),
     sources=(Source("Ba, Kiros and Hinton, Layer normalization (2016)", "", "ours"),),
     hypotheses=(ENTRIES,),

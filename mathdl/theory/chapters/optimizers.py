@@ -270,8 +270,8 @@ def rmsprop_rule(theta: Any, G: Any, state: Any, number: int, rate: float) -> tu
 RMSPROP = Proposition(
     id="rmsprop",
     title="RMSprop",
-    statement=r"S \leftarrow \rho S + (1 - \rho) G^2, \quad V \leftarrow \mu V + \frac{G}{\sqrt S + \varepsilon}, \quad "
-    r"\theta \leftarrow \theta - \eta V",
+    statement=r"S \leftarrow \rho S + (1 - \rho) G^2, \quad V \leftarrow \mu V + \frac{G}{\sqrt S + \varepsilon}, "
+    r"\quad \theta \leftarrow \theta - \eta V",
     roles=("forward",),
     sources=(HINTON,),
     hypotheses=(
@@ -324,8 +324,8 @@ def penalized() -> Iterator[tuple[str, Any, Any]]:
 WEIGHT_DECAY = Proposition(
     id="weight-decay",
     title="Penalties and weight decay",
-    statement=r"\nabla_W \Bigl(\lambda_1 \sum |W| + \tfrac{\lambda_2}{2} \sum W^2\Bigr) = \lambda_1 \operatorname{sign} W "
-    r"+ \lambda_2 W; \qquad \theta - \eta (G + \lambda\theta) = (1 - \eta\lambda)\,\theta - \eta G",
+    statement=r"\nabla_W \Bigl(\lambda_1 \sum |W| + \tfrac{\lambda_2}{2} \sum W^2\Bigr) = \lambda_1 "
+    r"\operatorname{sign} W + \lambda_2 W; \qquad \theta - \eta (G + \lambda\theta) = (1 - \eta\lambda)\,\theta - \eta G",
     roles=("other",),
     sources=(Source("Jiang", "", "ours"),),
     hypotheses=(

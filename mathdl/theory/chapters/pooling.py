@@ -208,8 +208,8 @@ def with_ties(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def edges() -> Iterator[tuple[str, Any, Any]]:
     """Ties, padding, NaN and −∞, by hand."""
     zeros = np.zeros((1, 2, 2, 1))
-    for layer in (layers.MaxPool2D(2), layers.GlobalMaxPool2D()):
-        _, dX = _forward_backward(layer, zeros)
+    for ties in (layers.MaxPool2D(2), layers.GlobalMaxPool2D()):
+        _, dX = _forward_backward(ties, zeros)
         yield "ties", dX.reshape(-1), [1.0, 0.0, 0.0, 0.0]
     Z, dX = _forward_backward(layers.MaxPool2D((1, 2), 1), np.zeros((1, 1, 3, 1)))
     yield "overlapping ties", dX.reshape(-1), [1.0, 1.0, 0.0]
