@@ -70,9 +70,8 @@ def average_1d(p: int, size: int, stride: int, padding: tuple[int, int] = (0, 0)
 
 
 def _fits(p: int, f: int, s: int, sides: tuple[int, int]) -> bool:
-    """Whether there is a window, and each sees an element."""
-    starts = [place * s - sides[0] for place in range(definitions.window_size(p, f, s, sides))]
-    return bool(starts) and all(start < p and start + f > 0 for start in starts)
+    """Whether there is a window, and it sees an element wherever it stands."""
+    return max(sides) < f <= sum(sides) + p
 
 
 AVERAGES = [
