@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from mathdl.theory import matrices, sums
 from mathdl.theory.check import Refused
@@ -58,12 +59,15 @@ def _vanishes_at_points(difference: Any) -> bool:
 
 
 def _at_random_point(expression: Any, draw: random.Random) -> Any:
-    """Every integer symbol a small integer, every other symbol and every entry of an array a random rational."""
+    """Integer symbols become small integers, other symbols and entries of arrays random rationals, φ a known function."""
     integers = {
         symbol: draw.randint(1, 3) if symbol.is_positive else 3
         for symbol in sorted(expression.free_symbols, key=str)
         if symbol.is_integer
     }
+    functions = sorted({applied.func for applied in expression.atoms(AppliedUndef)}, key=str)
+    for function, known in zip(functions, (sp.sin, sp.exp, sp.cos), strict=False):
+        expression = expression.replace(function, known)
     expression = expression.subs(integers).doit()
     entries = sorted(expression.atoms(sp.Indexed), key=str)
     expression = expression.subs({entry: _rational(draw, None) for entry in entries})

@@ -15,6 +15,9 @@ b = sp.MatrixSymbol("b", 1, l)
 Z, P, Y = (sp.MatrixSymbol(name, n, l) for name in "ZPY")
 one, ONES = ones("1_n", n)
 
+i, j = sp.symbols("i j", integer=True, positive=True)
+r = sp.Symbol("r", integer=True, nonnegative=True)
+"""With l = j + r SymPy knows that 1 ≤ j ≤ l."""
 z = sp.Symbol("z", real=True)
 positive = sp.Symbol("z", positive=True)
 negative = sp.Symbol("z", negative=True)
