@@ -17,9 +17,7 @@ from typing import Any
 import mathdl_backends
 from mathdl import initializers, layers, losses, optimizers, schedules
 from mathdl.primitive import PRIMITIVES
-
-PACKAGES = ("mathdl", "mathdl_backends")
-"""The packages whose code is covered: what is computed, and how."""
+from mathdl.theory.mutants import PACKAGES
 
 
 def covered_kinds() -> list[type]:
