@@ -23,7 +23,9 @@ def test_a_module_concerns_what_its_importers_name():
     windows = set(concerned(["mathdl.windows"], PROPOSITIONS))
     assert {"conv-size", "conv-forward", "max-pool", "avg-pool"} <= windows
     assert not {"batch-norm-forward", "adam", "dropout"} & windows
-    assert {"dense-backward", "conv-kernel-grad", "batch-norm-backward"} <= set(concerned(["mathdl.sums"], PROPOSITIONS))
+    assert {"dense-backward", "conv-kernel-grad", "batch-norm-backward"} <= set(
+        concerned(["mathdl.sums"], PROPOSITIONS)
+    )
 
 
 def test_a_kernel_concerns_whom_its_primitive_concerns():

@@ -11,8 +11,6 @@ import pytest
 from mathdl.theory import trial
 from mathdl.theory.mutants import Edit, Mutant, spoilt_sources
 
-RELU = Mutant("relu", "ReLU is |Z|", (Edit("mathdl.layers.relu", "xp.maximum(Z, 0.0)", "xp.abs(Z)"),))
-
 
 @pytest.fixture
 def import_from(tmp_path, monkeypatch):
@@ -44,8 +42,27 @@ def test_a_module_that_is_not_there_is_not_made(import_from):
 
 def answer(mutant, *propositions):
     request = json.dumps({"sources": spoilt_sources(mutant) if mutant else {}, "propositions": propositions})
-    path = ":".join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-P", trial.__file__], input=request, capture_output=True, text=True, env={"PYTHONPATH": path}, check=True
-    )
+    command, path = [sys.executable, "-P", trial.__file__], ":".join(filter(None, sys.path))
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env={"PYTHONPATH": path}, check=True)
     return json.loads(done.stdout)
+
+
+DENSE = Edit("mathdl.layers.dense", 'sum_rows(dZ, into.get("b"))', 'sum_rows(2 * dZ, into.get("b"))')
+
+
+def test_the_first_check_that_refuses_is_named():
+    found = answer(Mutant("m", "b", (DENSE,)), "conv-size", "dense-forward", "dense-backward")
+    assert found["proposition"] == "dense-backward"
+    assert found["kind"] in ("C", "X", "N")
+    assert "db" in found["reason"]
+
+
+def test_the_code_as_it_ships_is_not_refused():
+    assert answer(None, "dense-forward", "dense-backward") is None
+
+
+def test_a_check_that_falls_over_is_reported_where_no_check_refuses():
+    broken = Edit("mathdl.layers.dense", "matmul(A, W)", "no_such_function(A, W)")
+    found = answer(Mutant("m", "b", (broken,)), "dense-forward")
+    assert found["proposition"] == "dense-forward"
+    assert found["reason"].startswith("AttributeError: ")

@@ -10,6 +10,7 @@ from mathdl.theory.chapters import (
     initializers,
     normalization,
     optimizers,
+    penalties,
     pooling,
     regularization,
     schedules,
@@ -25,6 +26,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     normalization.CHAPTER,
     regularization.CHAPTER,
     optimizers.CHAPTER,
+    penalties.CHAPTER,
     schedules.CHAPTER,
     initializers.CHAPTER,
 )

@@ -17,6 +17,7 @@ import sympy as sp
 from mathdl import layers
 from mathdl.arrays import device
 from mathdl.theory import definitions
+from mathdl.theory.chapters.convolution_cases import IMAGES, REAL_SIZES, SEQUENCES, SYMBOLIC, image
 from mathdl.theory.derivation import Derivation, Step
 from mathdl.theory.domains import integers
 from mathdl.theory.evidence import code_gradients, code_values, dual_gradients, integer_gradients, integer_values
@@ -34,81 +35,6 @@ P = sp.Symbol("P", integer=True, nonnegative=True)
 p, f, s, d, o = sp.symbols("p f s d p'", integer=True, positive=True)
 X, W, G = (sp.IndexedBase(name, real=True) for name in "XWG")
 b = sp.Symbol("b", real=True)
-
-# ------------------------------------------------------------------------------------------- layers and their meaning
-
-
-def sequence(p: int, f: int, s: int = 1, padding: Any = (0, 0), d: int = 1, k: int = 2, groups: int = 1) -> Subject:
-    """A convolution of one sequence of p × k."""
-    sides = definitions.same_padding(p, f, s, d) if padding == "same" else padding
-
-    def definition(definitions: Any, x: Any) -> Any:
-        return definitions.conv1d(x["A"], x["W"], x["b"], s, sides, d, groups)
-
-    return of_layer(layers.Conv1D(2, f, s, padding, d, groups), (p, k), definition, B=1)
-
-
-def image(
-    input: tuple[int, ...],
-    kernel: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    padding: Any = ((0, 0), (0, 0)),
-    dilation: tuple[int, int] = (1, 1),
-    groups: int = 1,
-    channels: int = 2,
-    B: int = 1,
-) -> Subject:
-    """A convolution of images; of several channel axes the definition sees one, which runs over all of them."""
-
-    def definition(definitions: Any, x: Any) -> Any:
-        A = [[[definitions.flatten(pixel) for pixel in row] for row in instance] for instance in x["A"]]
-        W = [[_one_channel_axis(tap) for tap in row] for row in x["W"]]
-        return definitions.conv2d(A, W, x["b"], stride, padding, dilation, groups)
-
-    return of_layer(layers.Conv2D(channels, kernel, stride, padding, dilation, groups), input, definition, B=B)
-
-
-def _one_channel_axis(tap: Any) -> list[Any]:
-    """A tap of W, [c₁][c₂][o] or [c][o], as [c][o]."""
-    return (
-        tap
-        if not isinstance(tap[0][0], list)
-        else [outputs for channel in tap for outputs in _one_channel_axis(channel)]
-    )
-
-
-SEQUENCES = [
-    sequence(p, f, s, (before, after), d)
-    for p, f, s, d, before, after in product(range(1, 6), range(1, 4), range(1, 4), range(1, 3), range(3), range(2))
-    if definitions.window_size(p, f, s, (before, after), d)
-]
-"""Every convolution of a short sequence: all strides, dilations and paddings on either side."""
-
-IMAGES = [
-    image((3, 4, 2), (2, 3), (1, 1), ((1, 0), (0, 2)), B=2),
-    image((4, 4, 2), (3, 2), (2, 1), ((1, 1), (1, 0))),
-    image((5, 4, 1), (2, 2), (1, 2), ((0, 1), (2, 1)), (2, 1)),
-    image((4, 5, 4), (2, 2), (2, 2), ((1, 0), (1, 1)), groups=2, channels=4),
-    image((3, 3, 4), (2, 2), (1, 1), ((1, 0), (0, 1)), groups=2, channels=4),
-    image((3, 4, 2), (2, 2), (1, 2), ((1, 0), (0, 1)), (1, 2), groups=2, channels=4),  # depthwise, two outputs each
-    image((3, 3, 2, 3), (2, 2), (1, 1), ((0, 1), (1, 0))),
-    sequence(5, 2, 2, "same"),
-    sequence(4, 2, 1, "same"),
-]
-"""What sequences do not have: rows and columns that differ, groups, several axes of channels."""
-
-SYMBOLIC = [
-    image((3, 3, 1), (2, 2), (1, 1), ((1, 0), (0, 1))),
-    image((3, 3, 1), (2, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
-    image((2, 2, 2), (2, 1), (1, 1), ((1, 0), (0, 0)), groups=2),
-    image((2, 3, 4), (1, 2), (1, 2), ((0, 0), (1, 0)), groups=2),
-]
-
-REAL_SIZES = [
-    image((9, 8, 3), (3, 3), (1, 1), ((1, 1), (1, 1)), channels=4, B=4),
-    image((9, 8, 4), (3, 2), (2, 2), ((1, 0), (0, 1)), (1, 2), groups=2, channels=6, B=4),
-    image((9, 8, 3), (3, 3), (2, 1), ((1, 1), (1, 1)), groups=3, channels=6, B=4),
-]
 
 # ------------------------------------------------------------------------------------------------------------- sizes
 
@@ -201,19 +127,6 @@ CONV_FORWARD = Proposition(
     ),
 )
 
-IM2COL = Proposition(
-    id="im2col",
-    title="A convolution is a dense layer of what the window sees",
-    statement=r"Z = \mathrm{im2col}(X)\,\mathrm{reshape}(K) + 1 b, \qquad "
-    r"\mathrm{im2col}(X)_{(ij),(aa'c)} = X_{is + ad - P,\; js' + a'd' - P',\; c}",
-    roles=("forward",),
-    sources=(SECTION_6,),
-    hypotheses=(FITS,),
-    evidence=(
-        exactly("X", "forward", "what the window sees, and the dense layer of it", ["im2col", "Z"], lambda: seen()),
-    ),
-)
-
 
 def seen() -> Iterator[tuple[str, Any, Any]]:
     """(what the gather table picks, what the window sees by definition); (Z, the dense layer of it)."""
@@ -232,9 +145,9 @@ def seen() -> Iterator[tuple[str, Any, Any]]:
             for place in product(*map(range, window.output((4, 3))))
         ]
         yield "im2col", found.reshape(len(rows), -1), rows
-        Z = definitions.conv2d(A.tolist(), W.tolist(), b.tolist(), stride, padding, dilation)
-        dense = definitions.dense(rows, W.reshape(-1, 3).tolist(), b.tolist())
-        yield "Z", np.array(Z).reshape(len(rows), 3), dense
+        subject = image((4, 3, 2), kernel, stride, padding, dilation, channels=3, B=2)
+        Z, _ = subject.forward(device("cpu"), {"A": A, "W": W, "b": b})
+        yield "Z", Z.reshape(len(rows), 3), definitions.dense(rows, W.reshape(-1, 3).tolist(), b.tolist())
 
 
 def _taps(place: tuple[int, ...], window: Any) -> Iterator[tuple[int, int]]:
@@ -246,6 +159,17 @@ def _taps(place: tuple[int, ...], window: Any) -> Iterator[tuple[int, int]]:
         )
         yield u, v
 
+
+IM2COL = Proposition(
+    id="im2col",
+    title="A convolution is a dense layer of what the window sees",
+    statement=r"Z = \mathrm{im2col}(X)\,\mathrm{reshape}(K) + 1 b, \qquad "
+    r"\mathrm{im2col}(X)_{(ij),(aa'c)} = X_{is + ad - P,\; js' + a'd' - P',\; c}",
+    roles=("forward",),
+    sources=(SECTION_6,),
+    hypotheses=(FITS,),
+    evidence=(exactly("X", "forward", "what the window sees, and the dense layer of it", ["im2col", "Z"], seen),),
+)
 
 # --------------------------------------------------------------------------------------------------------- gradients
 

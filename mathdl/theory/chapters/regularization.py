@@ -205,7 +205,8 @@ ADDRESS = Proposition(
     id="dropout-address",
     title="Random bits have an address",
     statement=r"K_{(i),e} = \mathrm{Philox}\bigl(\text{seed}, [l], \text{epoch}, \{m\}\bigr)(i, e): \quad "
-    r"\text{the bits of instances } i_0, i_0 + 1, \dots \text{ are rows of those of the whole minibatch, however it is cut}",
+    r"\text{the bits of instances } i_0, i_0 + 1, \dots \text{ are rows of those of the whole minibatch, "
+    r"however it is cut}",
     roles=("other",),
     sources=(SALMON,),
     hypotheses=(Hypothesis("seed and numbers in $[0, 2^{64})$", "raises UsageError (tests/test_random.py)"),),
