@@ -16,12 +16,13 @@ from typing import Any
 
 import mathdl_backends
 from mathdl import initializers, layers, losses, optimizers, schedules
+from mathdl.objective import Objective
 from mathdl.primitive import PRIMITIVES
 from mathdl.theory.mutants import PACKAGES
 
 
 def covered_kinds() -> list[type]:
-    """Every class of the library that names propositions: layers, losses, optimizers, schedules, initializers."""
+    """Every class of the library that names propositions: layers, losses, optimizers …, and the objective."""
     tables: tuple[Iterable[Any], ...] = (
         (getattr(layers, name) for name in layers.__all__),
         losses.LOSSES.values(),
@@ -29,7 +30,7 @@ def covered_kinds() -> list[type]:
         schedules.SCHEDULES.values(),
         initializers.INITIALIZERS.values(),
     )
-    return [kind for table in tables for kind in table]
+    return [*(kind for table in tables for kind in table), Objective]
 
 
 def concerned(modules: Collection[str], propositions: Collection[str]) -> list[str]:
