@@ -10,11 +10,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from time import perf_counter
+from typing import Any
 
 from mathdl.errors import UsageError
 from mathdl.theory import trial
@@ -22,6 +23,9 @@ from mathdl.theory.chapters import PROPOSITIONS
 from mathdl.theory.check import Refused
 from mathdl.theory.cover import concerned
 from mathdl.theory.mutants import Mutant, spoilt_sources
+
+LIMIT = 300
+"""Seconds after which a trial is given up: spoilt code may run for ever."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ def self_test(mutants: Sequence[Mutant], workers: int | None = None) -> Iterator
     for mutant in mutants:
         if mutant.expected is not None and mutant.expected not in PROPOSITIONS:
             raise UsageError(f"mutant {mutant.name}: expected names no proposition: {mutant.expected!r}")
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    try:
         for verdict in pool.map(_try, mutants, sources):
             yield _if_the_code_passes(verdict)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _try(mutant: Mutant, sources: dict[str, str]) -> Verdict:
@@ -67,16 +74,29 @@ def _try(mutant: Mutant, sources: dict[str, str]) -> Verdict:
         ids = list(dict.fromkeys([mutant.expected, *ids]))
     if not ids:
         return Verdict(mutant, None, 0.0, f"no proposition speaks of {', '.join(mutant.modules)}")
-    request = json.dumps({"sources": sources, "propositions": ids})
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    environment = os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-P", str(trial.__file__)]
-    done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)
+    try:
+        done = _run_trial({"sources": sources, "propositions": ids})
+    except subprocess.TimeoutExpired:
+        return Verdict(mutant, None, perf_counter() - start, f"given up after {LIMIT} s")
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise UsageError(f"mutant {mutant.name}: the spoilt code cannot be tried: {last[0]}")
     found = json.loads(done.stdout.splitlines()[-1])
     return Verdict(mutant, None if found is None else Refusal(**found), perf_counter() - start)
+
+
+def _run_trial(request: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    """A process that answers the request, with the modules of this one on its path, and one thread for BLAS."""
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-P", str(trial.__file__)],
+        input=json.dumps(request),
+        env=os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
 
 
 def _if_the_code_passes(verdict: Verdict) -> Verdict:

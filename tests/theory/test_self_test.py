@@ -46,11 +46,21 @@ def test_a_refusal_does_not_count_if_the_code_itself_is_refused(monkeypatch):
     assert "refuses the code as it ships, too" in verdict.note
 
 
+def test_spoilt_code_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(subject, "LIMIT", 2)
+    (verdict,) = self_test([mutant("Z = namespace(A).matmul(A, W)", "while True:\n        Z = A")])
+    assert verdict.refusal is None
+    assert verdict.note == "given up after 2 s"
+
+
 @pytest.mark.parametrize(
     ("spoilt", "message"),
     [
         (mutant("no such text", ""), "mutant a: the old text must stand exactly once"),
-        (mutant("matmul(A, W)", "matmul(W, A)", expected="no-such-id"), "mutant a: expected names no proposition: 'no-such-id'"),
+        (
+            mutant("matmul(A, W)", "matmul(W, A)", expected="no-such-id"),
+            "mutant a: expected names no proposition: 'no-such-id'",
+        ),
         (
             mutant("class DenseCache(NamedTuple):", "class DenseCache(NoName):"),
             "mutant a: .* cannot be tried: NameError",
