@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 from mathdl.cli.console import say, table
+from mathdl.cli.doctor import usable_cores
 from mathdl.theory.mutants import SHIPPED, read_mutants
 from mathdl.theory.self_test import Verdict, self_test
 
@@ -17,13 +18,12 @@ def run_self_test(patch: Path | None, as_json: bool) -> int:
     """Try the mutants that ship, or those of a file of one's own; 1 if any of them survives."""
     mutants = read_mutants(SHIPPED if patch is None else patch)
     start = perf_counter()
-    verdicts: list[Verdict] = []
-    for verdict in self_test(mutants):
+    verdicts = []
+    for verdict in self_test(mutants, usable_cores()):
         verdicts.append(verdict)
-        if not as_json and sys.stderr.isatty():
-            print(f"\r{len(verdicts)} of {len(mutants)} mutants tried", end="", file=sys.stderr, flush=True)
-    if not as_json and sys.stderr.isatty():
-        print(file=sys.stderr)
+        if sys.stderr.isatty():
+            end = "\n" if len(verdicts) == len(mutants) else ""
+            print(f"\r{len(verdicts)} of {len(mutants)} mutants tried", end=end, file=sys.stderr, flush=True)
     seconds = perf_counter() - start
     survived = [verdict for verdict in verdicts if verdict.refusal is None]
     if as_json:
@@ -35,24 +35,20 @@ def run_self_test(patch: Path | None, as_json: bool) -> int:
 
 
 def _print(verdicts: Sequence[Verdict], survived: Sequence[Verdict], seconds: float) -> None:
-    rows = [
-        (
-            verdict.mutant.name,
-            verdict.refusal.proposition,
-            verdict.refusal.kind,
-            verdict.refusal.check,
-            f"{verdict.seconds:.1f}",
-        )
-        if verdict.refusal is not None
-        else (verdict.mutant.name, "SURVIVED", "", "", f"{verdict.seconds:.1f}")
-        for verdict in verdicts
-    ]
+    rows = [_row(verdict) for verdict in verdicts]
     table(("mutant", "refused by", "kind", "check", "seconds"), rows, right=("seconds",))
     for verdict in survived:
         say(f"SURVIVED {verdict.mutant.name}: {verdict.mutant.breaks}", style="bold red")
         say(f"  {verdict.note or 'every check passed; write one that refuses it'}")
     count = len(verdicts) - len(survived)
     say(f"{count} of {len(verdicts)} mutants refused, {seconds:.0f} s", style="bold" if survived else "green")
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    name, seconds = verdict.mutant.name, f"{verdict.seconds:.1f}"
+    if verdict.refusal is None:
+        return name, "SURVIVED", "", "", seconds
+    return name, verdict.refusal.proposition, verdict.refusal.kind, verdict.refusal.check, seconds
 
 
 def _record(verdict: Verdict) -> dict[str, object]:
