@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from mathdl.theory import sums
 from mathdl.theory.check import Check, Role, each_refused
 from mathdl.theory.equality import plus_one, require_equal
 
@@ -67,12 +68,13 @@ class Derivation:
 
     def _compare(self, number: int, spoil: Callable[[Any], Any] = lambda line: line, given: bool = True) -> None:
         before, step = self.steps[number - 1 : number + 1]
-        expected = before.expression
-        if given:
+        expected = self._unfolded(before.expression)
+        if given and step.given:
+            expected = sums.normal_form(expected)
             for left, right in step.given.items():
-                expected = expected.subs(left, right)
+                expected = expected.subs(sums.normal_form(self._unfolded(left)), right)
         claim = f"{self.title}, step {number} ({step.why})"
-        require_equal(spoil(self._unfolded(step.expression)), self._unfolded(expected), claim)
+        require_equal(spoil(self._unfolded(step.expression)), expected, claim)
 
     def _unfolded(self, expression: Any) -> Any:
         for short, long in self.where.items():

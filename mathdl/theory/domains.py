@@ -60,6 +60,11 @@ def _patterns(values: tuple[int, ...], shape: Shape) -> Iterator[Symbols]:
         yield array.reshape(shape)
 
 
+def _one_hot(label: int, shape: Shape) -> Symbols:
+    """Rows whose 1 stands at `label`, `label` + 1, … in turn."""
+    return each(shape, lambda place: sp.Integer(int((label + place[0]) % shape[-1] == place[-1])))
+
+
 def _choices(*signs: int) -> Callable[[str, Shape], Iterator[Symbols]]:
     """Every pattern of these signs: each entry a positive symbol, its negative, or 0."""
 
@@ -111,9 +116,23 @@ ZERO_OR_ONE = Domain(
     lambda name, shape: _patterns((0, 1), shape),
     lambda rng, shape: rng.integers(0, 2, shape).astype(np.float64),
 )
+ONE_HOT = Domain(
+    "one-hot rows, every label in the first row",
+    lambda name, shape: iter(_one_hot(label, shape) for label in range(shape[-1])),
+    lambda rng, shape: np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])],
+)
 ORDERED = Domain("real numbers, every strict order within a row", _ordered, REAL.numbers)
 FRACTION = Domain("numbers in (0, 1)", _fractions, lambda rng, shape: 1 / (1 + np.exp(rng.standard_normal(shape))))
 SIMPLEX = Domain("rows of positive numbers that sum to 1", _simplex, _softmax)
+
+
+def labels(l: int) -> Domain:
+    """Integers in 0 … l − 1."""
+    return Domain(
+        f"labels in 0 … {l - 1}",
+        lambda name, shape: (np.array(choice) for choice in product(range(l), repeat=shape[0])),
+        lambda rng, shape: rng.integers(0, l, shape),
+    )
 
 
 def integers(rng: np.random.Generator, shape: Shape) -> np.ndarray:

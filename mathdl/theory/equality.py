@@ -45,11 +45,26 @@ def is_zero(difference: Any) -> bool:
     """Whether both engines find a scalar expression to be 0."""
     reduced = sums.normal_form(difference)
     reduced = reduced.xreplace({each: sp.Dummy(real=True) for each in reduced.atoms(sp.Sum)})
-    for simplify in (sp.expand, sp.cancel, sp.simplify, lambda e: sp.simplify(e.rewrite(sp.exp))):  # the cheap first
+    for simplify in (sp.expand, _numerator, sp.simplify, lambda e: sp.simplify(e.rewrite(sp.exp))):  # the cheap first
         reduced = simplify(reduced)
         if reduced == 0:
             return _vanishes_at_points(difference)
     return False
+
+
+def _numerator(expression: Any) -> Any:
+    """The numerator over a common denominator, with e^(ks) as the k-th power of a symbol for e^s."""
+    bases: dict[Any, Any] = {}
+
+    def power(exponent: Any) -> Any:
+        coefficient, rest = exponent.as_coeff_Mul()
+        if not coefficient.is_Integer:
+            return sp.exp(exponent, evaluate=False)
+        return bases.setdefault(rest, sp.Dummy(positive=True)) ** coefficient
+
+    rational = expression.replace(sp.exp, power)
+    numerator = sp.fraction(sp.together(rational))[0].expand()
+    return numerator.subs({base: sp.exp(exponent) for exponent, base in bases.items()})
 
 
 def _vanishes_at_points(difference: Any) -> bool:
@@ -59,15 +74,15 @@ def _vanishes_at_points(difference: Any) -> bool:
 
 
 def _at_random_point(expression: Any, draw: random.Random) -> Any:
-    """Integer symbols become small integers, other symbols and entries of arrays random rationals, φ a known function."""
+    """Symbols and entries of arrays become random rationals, integers small ones, φ a known function."""
     integers = {
         symbol: draw.randint(1, 3) if symbol.is_positive else 3
         for symbol in sorted(expression.free_symbols, key=str)
         if symbol.is_integer
     }
-    functions = sorted({applied.func for applied in expression.atoms(AppliedUndef)}, key=str)
+    functions = sorted({applied.func for applied in expression.atoms(AppliedUndef)}, key=str, reverse=True)
     for function, known in zip(functions, (sp.sin, sp.exp, sp.cos), strict=False):
-        expression = expression.replace(function, known)
+        expression = expression.replace(function, known).doit()
     expression = expression.subs(integers).doit()
     entries = sorted(expression.atoms(sp.Indexed), key=str)
     expression = expression.subs({entry: _rational(draw, None) for entry in entries})

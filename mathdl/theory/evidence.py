@@ -16,12 +16,14 @@ import numpy as np
 import sympy as sp
 
 from mathdl.arrays import device, to_host
+from mathdl.layers.layer import Layer
+from mathdl.losses import Loss
 from mathdl.theory import definitions
 from mathdl.theory.check import Check, Kind, Refused, Role, each_refused
 from mathdl.theory.definitions_on_symbols import definitions_on_symbols
 from mathdl.theory.domains import each, integers, symbol
 from mathdl.theory.equality import is_zero
-from mathdl.theory.subject import Subject
+from mathdl.theory.subject import Subject, of_layer
 
 Spoil: TypeAlias = Callable[[str, Any], Any]
 """(name, array that the code gave) → the array to compare: itself, or spoilt in one entry."""
@@ -58,7 +60,8 @@ def _spoil(spoilt: str | None, name: str, array: Any) -> Any:
         return array
     array = np.array(array)
     last = (-1,) * array.ndim
-    array[last] = array[last] + 1
+    is_finite = array.dtype.kind != "f" or np.isfinite(array[last])
+    array[last] = array[last] + 1 if is_finite else 0  # ∞ + 1 would be no other number
     return array
 
 
@@ -232,3 +235,53 @@ def _tangent(subject: Subject, inputs: Mapping[str, np.ndarray], name: str, dire
     moving = {each: dual.array(array, direction if each == name else None) for each, array in inputs.items()}
     value, _ = subject.forward(device("dual"), moving)
     return np.asarray(value.tangent)
+
+
+# --------------------------------------------------------------------------------------------------------- E: edges
+
+
+def at_points(says: str, layer: Layer, *points: tuple[float, float, float]) -> Check:
+    """E: an activation at the points z: its value and its slope there, exactly; a NaN equals a NaN."""
+
+    def pairs(spoil: Spoil) -> Iterator[tuple[str, Any, Any]]:
+        subject = of_layer(layer, (len(points),), B=1)
+        z, values, slopes = (np.array([column]) for column in zip(*points, strict=True))
+        with np.errstate(all="ignore"):  # as in a step
+            value, cache = subject.forward(device("cpu"), {"A": z})
+            yield "value", spoil("value", value), values
+            yield "slope", spoil("slope", subject.backward(np.ones(z.shape), cache)["A"]), slopes
+
+    return compares("E", "gradient", says, ["value", "slope"], pairs, _same_float)
+
+
+def _same_float(found: Any, expected: Any) -> bool:
+    return bool(found == expected or (np.isnan(found) and np.isnan(expected)))
+
+
+def loss_at(says: str, loss: Loss, P: Any, Y: Any, J: float, dP: Any) -> Check:
+    """E: a loss at one point: J and dP there, to rounding; a NaN equals a NaN."""
+
+    def pairs(spoil: Spoil) -> Iterator[tuple[str, Any, Any]]:
+        with np.errstate(all="ignore"):  # as in a step
+            found, cache = loss.forward(np.array(P, dtype=np.float64), np.array(Y))
+            yield "J", spoil("J", found), np.array(J)
+            yield "dP", spoil("dP", loss.backward(cache)), np.array(dP, dtype=np.float64)
+
+    return compares("E", "gradient", says, ["J", "dP"], pairs, _almost_the_same_float)
+
+
+def _almost_the_same_float(found: Any, expected: Any) -> bool:
+    return _same_float(found, expected) or bool(abs(found - expected) <= 1e-15 * max(1.0, abs(expected)))
+
+
+def refuses(says: str, error: type[Exception], wrong: Callable[[], Any], right: Callable[[], Any]) -> Check:
+    """E: the library raises `error` for what a hypothesis excludes; the control does the same with what it allows."""
+
+    def claim(call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except error:
+            return
+        raise Refused(says, error.__name__, "no error")
+
+    return Check("E", "other", says, partial(claim, wrong), partial(claim, right))

@@ -89,7 +89,9 @@ CONV_SIZE = Proposition(
     sources=(SECTION_6, Source("Kasliwal", "section 7, pooling layers", "headed")),
     hypotheses=(
         Hypothesis(r"$p, f, s, d \ge 1$, $P_-, P_+ \ge 0$", "raises UsageError (tests/test_windows.py)"),
-        Hypothesis(r"$d(f - 1) + 1 \le P_- + p + P_+$: the window fits", "raises ShapeError (tests/layers/test_conv2d.py)"),
+        Hypothesis(
+            r"$d(f - 1) + 1 \le P_- + p + P_+$: the window fits", "raises ShapeError (tests/layers/test_conv2d.py)"
+        ),
     ),
     derivations=(SAME_SIZE,),
     evidence=(

@@ -9,11 +9,11 @@ import sympy as sp
 
 from mathdl.layers import Dense, Perceptron, ReLU, Sigmoid
 from mathdl.theory.chapters.symbols import ONES, G, W, X, b, h, j, l, m, one, phi, r, z
-from mathdl.theory.derivation import Derivation, Step
+from mathdl.theory.derivation import Derivation, Prose, Step
 from mathdl.theory.domains import POSITIVE
 from mathdl.theory.evidence import code_gradients, code_values, dual_gradients, integer_gradients, integer_values
 from mathdl.theory.matrices import Gradient, inner
-from mathdl.theory.proposition import Chapter, Hypothesis, Proposition, Prose, Source
+from mathdl.theory.proposition import Chapter, Hypothesis, Proposition, Source
 from mathdl.theory.subject import Subject, of_layer, of_network
 from mathdl.theory.sums import total
 
@@ -162,7 +162,8 @@ ROW_COLUMN = Proposition(
     id="row-column",
     title="Rows and columns: the two texts say the same",
     statement=r"(XW + 1_n b)^\top = W^\top X^\top + b^\top 1_n^\top: \quad "
-    r"a^{[l]} = W^{[l]} a^{[l-1]} + b^{[l]} \text{ for columns } a \text{, with } W^\top \text{ in the place of } W^{[l]}",
+    r"a^{[l]} = W^{[l]} a^{[l-1]} + b^{[l]} \text{ for columns } a \text{, with } W^\top "
+    r"\text{ in the place of } W^{[l]}",
     roles=("other",),
     sources=(
         Source("Jiang", "section 2, Convention 1 (a vector is a row)", "stated"),
@@ -235,7 +236,7 @@ AFFINE_COLLAPSE = Proposition(
 
 CHAPTER = Chapter(
     "Perceptron and dense layers",
-    "A sample is a row (Jiang, Convention 1): X has n rows of m features. G is the gradient by what a layer puts out; the "
-    "layer after it hands it back.",
+    "A sample is a row (Jiang, Convention 1): X has n rows of m features. G is the gradient by what a layer puts out; "
+    "the layer after it hands it back.",
     (PERCEPTRON, DENSE_FORWARD, DENSE_BACKWARD, BIAS_AUGMENTATION, ROW_COLUMN, K_LAYERS, AFFINE_COLLAPSE),
 )
