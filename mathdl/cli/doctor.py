@@ -21,6 +21,7 @@ OK, ABSENT, BROKEN = "ok", "absent", "broken"
 
 EXTRAS = {
     "array_api_strict": ("the strict backend", 'pip install "mathdl[test]"'),
+    "sympy": ("the symbolic backend", 'pip install "mathdl[theory]"'),
 }
 """Optional package → what it is for, and how to install it."""
 

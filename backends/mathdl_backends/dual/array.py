@@ -25,6 +25,11 @@ HANDLE = "dual"
 Operand = Any
 """A `DualArray`, or a constant: a Python number, or a NumPy array."""
 
+_NO_NUMPY = (
+    "a NumPy function would lose the tangents of a dual array; take that of namespace(A) in its place (xp.sum, "
+    "not np.sum)"
+)
+
 
 class DualArray(NDArrayOperatorsMixin):
     """Two NumPy arrays of one shape and dtype, `value` and `tangent`; integers and booleans have no tangent (None)."""
@@ -69,10 +74,7 @@ class DualArray(NDArrayOperatorsMixin):
         return namespace
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise TypeError(
-            "this NumPy function would lose the tangent of a dual array: "
-            "take the function of namespace(A) in its place (xp.sum, not np.sum)"
-        )
+        raise TypeError(_NO_NUMPY)
 
     def __repr__(self) -> str:
         return f"DualArray({self.value!r} + ε {self.tangent!r})"
@@ -116,10 +118,10 @@ class DualArray(NDArrayOperatorsMixin):
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None, **keywords: Any) -> Any:
         """The operators, and NumPy's functions entry by entry; `A += B` comes with `out`."""
-        if method != "__call__":
-            return NotImplemented
+        if method != "__call__" or keywords:
+            raise TypeError(_NO_NUMPY)
         result = apply(ufunc, *operands)
         if out is None:
             return result
@@ -194,7 +196,7 @@ def _compared(name: str, first: Any, second: Any) -> DualArray:
 
 
 COMPARISONS = ("greater", "less", "greater_equal", "less_equal", "equal", "not_equal")
-CONSTANT = ("floor", "ceil", "trunc", "rint", "copysign", "nextafter")
+CONSTANT = ("floor", "ceil", "trunc", "rint")
 """Functions of reals that are flat wherever they have a derivative."""
 
 
@@ -227,7 +229,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "divide": lambda z, x, y: times(x[1], 1.0 / np.asarray(y[0])) - times(y[1], z / y[0]),
     "power": _power,
     "negative": lambda z, x: -x[1],
-    "positive": lambda z, x: x[1],
+    "positive": lambda z, x: +np.asarray(x[1]),
     "absolute": _absolute,
     "fabs": _absolute,
     "maximum": lambda z, x, y: _chosen(x, y, larger=True),

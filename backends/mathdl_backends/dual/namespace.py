@@ -13,7 +13,7 @@ from mathdl.primitive import PRIMITIVES
 from mathdl_backends.dual.array import CONSTANT, HANDLE, RULES, DualArray, Operand, apply, dual, parts, times
 from mathdl_backends.dual.branches import decide
 
-# -- creation --------------------------------------------------------------------------------------------------------
+# -- creation ----------------------------------------------------------------------------------------------------------
 
 
 def _created(create: Callable[..., Any]) -> Callable[..., DualArray]:
@@ -163,7 +163,8 @@ def _of_values(function: Callable[..., Any]) -> Callable[..., DualArray]:
 def erf(x: DualArray) -> DualArray:
     """erf, whose derivative is 2/√π e^(−x²): the approximation that ships has a derivative of its own."""
     value, tangent = parts(x)
-    return dual(PRIMITIVES["erf"](value), times(tangent, 2.0 / np.sqrt(np.pi) * np.exp(-value * value)))
+    with np.errstate(all="ignore"):
+        return dual(PRIMITIVES["erf"](value), times(tangent, 2.0 / np.sqrt(np.pi) * np.exp(-value * value)))
 
 
 def _entrywise(ufunc: Any) -> Callable[..., DualArray]:

@@ -23,6 +23,8 @@ HANDLE = "symbolic"
 Operand = Any
 """A `SymbolicArray`, or a constant: a Python number, an expression, or a NumPy array."""
 
+_NO_NUMPY = "an array of symbols is no NumPy array: take the function of namespace(A), or A.entries"
+
 
 class SymbolicArray(NDArrayOperatorsMixin):
     """`entries`, of the dtype `dtype`: expressions if that is real, NumPy's numbers else."""
@@ -63,7 +65,7 @@ class SymbolicArray(NDArrayOperatorsMixin):
         return namespace
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise TypeError("an array of symbols is no NumPy array: take the function of namespace(A), or A.entries")
+        raise TypeError(_NO_NUMPY)
 
     def __repr__(self) -> str:
         return f"SymbolicArray({self.entries.tolist()!r}, {self.dtype})"
@@ -105,10 +107,10 @@ class SymbolicArray(NDArrayOperatorsMixin):
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Operand, out: Any = None, **keywords: Any) -> Any:
         """The operators, by the names of NumPy's functions; `A += B` comes with `out`."""
-        if method != "__call__":
-            return NotImplemented
+        if method != "__call__" or keywords:
+            raise TypeError(_NO_NUMPY)
         result = apply(ufunc, *operands)
         if out is None:
             return result

@@ -24,7 +24,7 @@ from mathdl_backends.symbolic.array import (
 )
 from mathdl_backends.symbolic.numbers import compared
 
-# -- creation --------------------------------------------------------------------------------------------------------
+# -- creation ----------------------------------------------------------------------------------------------------------
 
 
 def _created(create: Callable[..., Any]) -> Callable[..., SymbolicArray]:

@@ -1,8 +1,9 @@
 """The number that a float of the code stands for, and decisions on symbols.
 
-The code says 0.01, sqrt(0.5), 1.0 / 3.0; the mathematics says 1/100, 1/√2, 1/3. On symbols nothing is rounded, so a
-float stands for the simplest number that it is the rounding of: a decimal of few digits, a fraction, √q, √(q π) or q π
-with a simple q; and where it is none of these, for itself, as the exact fraction that it is.
+The code says 0.01, sqrt(0.5), 1.0 / 3.0, 1.0 - 0.999; the mathematics says 1/100, 1/√2, 1/3, 1/1000. On symbols nothing
+is rounded, so a float stands for the simple number that it is, but for the rounding of an operation or two: a decimal
+of few digits, a fraction, √q, or such a number times or over π; and where it is none of these, for itself, as the exact
+fraction that it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import sympy as sp
 from mathdl.errors import UsageError
 
 MOST_DIGITS = 12
-"""A decimal with more digits than this is the rounding of something else."""
+"""A decimal that is written with more digits than this is the rounding of something else …"""
+FEW_DIGITS = 6
+"""… perhaps of one with no more than these."""
 MOST_DENOMINATOR = 10_000
 """A fraction with a larger denominator is no simple one."""
 
@@ -39,11 +42,21 @@ def exact(x: float) -> Any:
     digits = repr(x).partition("e")[0].replace(".", "").strip("0")
     if len(digits) <= MOST_DIGITS:
         return sp.Rational(repr(x))
-    for approximate, evaluate, closed in _FORMS if 1e-9 < x < 1e9 else ():
+    if not 1e-9 < x < 1e9:
+        return _rational(Fraction(x))
+    few = Fraction(f"{x:.{FEW_DIGITS}g}")
+    if _is_near(float(few), x):
+        return _rational(few)
+    for approximate, evaluate, closed in _FORMS:
         q = Fraction(approximate(x)).limit_denominator(MOST_DENOMINATOR)
-        if q and evaluate(float(q)) == x:
+        if q and _is_near(evaluate(float(q)), x):
             return closed(_rational(q))
     return _rational(Fraction(x))
+
+
+def _is_near(y: float, x: float) -> bool:
+    """Whether x may be y: off by two roundings of numbers as large as x, or as 1 (from which it was subtracted)."""
+    return abs(y - x) <= 2.0**-52 * max(1.0, 2 * x) and abs(y - x) <= 2.0**-36 * x
 
 
 def _rational(q: Fraction) -> Any:
@@ -63,7 +76,9 @@ _FORMS: _Forms = (
     (lambda x: x, lambda q: q, lambda q: q),
     (lambda x: x * x, lambda q: math.sqrt(q), lambda q: sp.sqrt(q)),
     (lambda x: x * x / math.pi, lambda q: math.sqrt(q * math.pi), lambda q: sp.sqrt(q * sp.pi)),
+    (lambda x: x * x * math.pi, lambda q: math.sqrt(q / math.pi), lambda q: sp.sqrt(q / sp.pi)),
     (lambda x: x / math.pi, lambda q: q * math.pi, lambda q: q * sp.pi),
+    (lambda x: x * math.pi, lambda q: q / math.pi, lambda q: q / sp.pi),
 )
 """What simple numbers look like: q from the float (roughly), the float of q, and the number itself."""
 
@@ -83,9 +98,15 @@ def compared(x: Any, y: Any) -> int:
         if sign is not None:
             return sign
     raise UndecidedError(
-        f"whether {x} is less than, equal to or greater than {y} does not follow from what is assumed of the symbols. "
-        "Give them signs (symbolic.signed), or an order (symbolic.ordered), and run the code on each of the cases"
+        f"whether {_short(x)} is less than, equal to or greater than {_short(y)} does not follow from what is assumed "
+        "of the symbols. Give them signs (symbolic.signed) or an order (symbolic.ordered), and run the code on each of "
+        "the cases"
     )
+
+
+def _short(x: Any) -> str:
+    text = str(x)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def equal(x: Any, y: Any) -> bool:
@@ -108,7 +129,6 @@ def _signs(x: Any, y: Any) -> Iterator[int | None]:
     positive = sp.Add(*(term for term in sp.Add.make_args(expanded) if term.is_positive))
     negative = -(expanded - positive)
     yield _sign_by_logarithms(positive, negative)
-    yield _sign(sp.simplify(difference))
 
 
 def _sign_by_logarithms(x: Any, y: Any) -> int | None:
