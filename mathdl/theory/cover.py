@@ -36,18 +36,22 @@ def covered_kinds() -> list[type]:
 def concerned(modules: Collection[str], propositions: Collection[str]) -> list[str]:
     """Those of the propositions that a change in these modules concerns, the most direct first.
 
-    All of them, where no class answers for a module: what runs the training of every network, for example.
+    What no class names, such as the chain rule, concerns every module. All propositions are concerned where no class
+    answers for a module: what runs the training of every network, for example.
     """
     spoilt = {answerable for module in modules for answerable in _answerable(module)}
-    direct = _named(lambda kind: kind.__module__ in spoilt)
-    indirect = _named(lambda kind: not spoilt.isdisjoint(imported_by(kind.__module__)))
-    if not spoilt <= {module for kind in covered_kinds() for module in imported_by(kind.__module__)}:
+    kinds = covered_kinds()
+    direct = _named(kind for kind in kinds if kind.__module__ in spoilt)
+    indirect = _named(kind for kind in kinds if not spoilt.isdisjoint(imported_by(kind.__module__)))
+    named = set(_named(kinds))
+    unnamed = [name for name in propositions if name not in named]
+    if not spoilt <= {module for kind in kinds for module in imported_by(kind.__module__)}:
         indirect = list(propositions)
-    return [name for name in dict.fromkeys([*direct, *indirect]) if name in propositions]
+    return [name for name in dict.fromkeys([*direct, *indirect, *unnamed]) if name in propositions]
 
 
-def _named(chosen: Any) -> list[str]:
-    return [name for kind in covered_kinds() if chosen(kind) for name in getattr(kind, "propositions", ())]
+def _named(kinds: Iterable[type]) -> list[str]:
+    return [name for kind in kinds for name in getattr(kind, "propositions", ())]
 
 
 def _answerable(module: str) -> Iterator[str]:
@@ -56,14 +60,9 @@ def _answerable(module: str) -> Iterator[str]:
         yield module
         return
     backend = import_module(".".join(module.split(".")[:2]))
-    found = False
-    if getattr(backend, "NAME", None) in mathdl_backends.MODULES:
-        for name, kernel in backend.kernels().items():
-            if kernel.run.__module__ == module and name in PRIMITIVES:
-                found = True
-                yield PRIMITIVES[name].__module__
-    if not found:
-        yield module
+    kernels = backend.kernels() if getattr(backend, "NAME", None) in mathdl_backends.MODULES else {}
+    own = [name for name, kernel in kernels.items() if kernel.run.__module__ == module]
+    yield from (PRIMITIVES[name].__module__ for name in own) if own else (module,)
 
 
 @cache

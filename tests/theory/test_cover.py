@@ -28,6 +28,12 @@ def test_a_module_concerns_what_its_importers_name():
     )
 
 
+def test_what_no_class_names_concerns_every_module():
+    assert "chain-rule-vjp" in concerned(["mathdl.layers.dense"], PROPOSITIONS)
+    assert concerned(["mathdl.network"], PROPOSITIONS)[0] == "batch-linearity"
+    assert "k-layer-forward" in concerned(["mathdl.network"], PROPOSITIONS)
+
+
 def test_a_kernel_concerns_whom_its_primitive_concerns():
     assert concerned(["mathdl_backends.numpy.sums"], PROPOSITIONS) == concerned(["mathdl.sums"], PROPOSITIONS)
     assert "max-pool" in concerned(["mathdl_backends.numpy.windows"], PROPOSITIONS)
