@@ -15,6 +15,7 @@ from mathdl.theory.chapters import (
     outputs,
     penalties,
     pooling,
+    regression,
     regularization,
     schedules,
 )
@@ -26,6 +27,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     activations.CHAPTER,
     outputs.CHAPTER,
     losses.CHAPTER,
+    regression.CHAPTER,
     convolution.CHAPTER,
     pooling.CHAPTER,
     normalization.CHAPTER,
