@@ -177,8 +177,10 @@ SOFTMAX_CCE = Proposition(
     convention="A class with the logit −∞ and Y = 0 costs nothing and gets no gradient.",
     derivations=(FUSED,),
     evidence=(
-        code_values("J, every order of logits", categorical_of_logits(2), categorical_of_logits(3)),
-        code_gradients("dZ, every order of logits, any sum of Y", categorical_of_logits(2), categorical_of_logits(3)),
+        code_values("J, every order of logits", categorical_of_logits(2, 2), categorical_of_logits(3)),
+        code_gradients(
+            "dZ, every order of logits, any sum of Y", categorical_of_logits(2, 2), categorical_of_logits(3)
+        ),
         dual_gradients("dZ at real sizes", categorical_of_logits(10, 64, SIMPLEX)),
         closely("N", "gradient", "labels and one-hot rows", ["J", "dP"], labels),
         exactly("E", "gradient", "logits of ±10⁴, and −∞", ["J", "dZ"], extremes),
@@ -223,9 +225,9 @@ BINARY = Proposition(
     derivations=(LOGISTIC,),
     evidence=(
         code_values("J of probabilities", binary(2)),
-        code_gradients("dP", binary(2)),
+        code_gradients("dP", binary(2), binary(1, 2)),
         code_values("J of logits, either sign", binary(2, logits=True)),
-        code_gradients("dZ, either sign", binary(2, logits=True)),
+        code_gradients("dZ, either sign", binary(2, logits=True), binary(1, 2, logits=True)),
         dual_gradients("dP and dZ at real sizes", binary(5, 32), binary(5, 32, logits=True)),
         exactly("E", "forward", "certain outputs, large logits", ["right", "wrong", "large", "large slopes"], sure),
     ),
