@@ -10,6 +10,7 @@ With n_in the fan-in and n_out the fan-out: rows and columns of a matrix, f·f�
     lecun_normal    N(0, 1 / n_in)              lecun_uniform   U(−a, a), a = √(3 / n_in)
 
 The uniform distribution on (−a, a) has variance a²/3, so the two of a row have the same variance.
+Propositions: glorot-variance, he-variance, lecun-variance, orthogonal.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, prod, sqrt
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,8 @@ class uniform:
 class glorot_normal:
     """N(0, 2 / (n_in + n_out)). Source: Glorot, Bengio, AISTATS 2010, equation 12."""
 
+    propositions: ClassVar[tuple[str, ...]] = ("glorot-variance",)
+
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _normal(sqrt(2.0 / sum(fans)), shape, key)
 
@@ -111,6 +114,8 @@ class glorot_normal:
 @dataclass(frozen=True)
 class glorot_uniform:
     """U(−a, a) with a = √(6 / (n_in + n_out)). Source: Glorot, Bengio, AISTATS 2010, equation 16."""
+
+    propositions: ClassVar[tuple[str, ...]] = ("glorot-variance",)
 
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _uniform(sqrt(6.0 / sum(fans)), shape, key)
@@ -120,6 +125,8 @@ class glorot_uniform:
 class he_normal:
     """N(0, 2 / n_in), for ReLU-like activations. Source: He, Zhang, Ren, Sun, ICCV 2015, equation 10."""
 
+    propositions: ClassVar[tuple[str, ...]] = ("he-variance",)
+
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _normal(sqrt(2.0 / fans[0]), shape, key)
 
@@ -127,6 +134,8 @@ class he_normal:
 @dataclass(frozen=True)
 class he_uniform:
     """U(−a, a) with a = √(6 / n_in): the variance of `he_normal`."""
+
+    propositions: ClassVar[tuple[str, ...]] = ("he-variance",)
 
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _uniform(sqrt(6.0 / fans[0]), shape, key)
@@ -136,6 +145,8 @@ class he_uniform:
 class lecun_normal:
     """N(0, 1 / n_in). Source: LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998, section 4.6."""
 
+    propositions: ClassVar[tuple[str, ...]] = ("lecun-variance",)
+
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _normal(sqrt(1.0 / fans[0]), shape, key)
 
@@ -143,6 +154,8 @@ class lecun_normal:
 @dataclass(frozen=True)
 class lecun_uniform:
     """U(−a, a) with a = √(3 / n_in): the variance of `lecun_normal`."""
+
+    propositions: ClassVar[tuple[str, ...]] = ("lecun-variance",)
 
     def __call__(self, shape: Shape, fans: tuple[int, int], key: Key) -> Values:
         return _uniform(sqrt(3.0 / fans[0]), shape, key)
@@ -157,6 +170,8 @@ class orthogonal:
     """
 
     gain: float = 1.0
+
+    propositions: ClassVar[tuple[str, ...]] = ("orthogonal",)
 
     def __post_init__(self) -> None:
         _check("orthogonal", gain=self.gain)

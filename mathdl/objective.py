@@ -5,13 +5,15 @@
 **Pairing.** A network that ends in Softmax (or LogSoftmax) with categorical cross-entropy, or in Sigmoid with binary
 cross-entropy, is run without its last layer, and the loss in its fused form, of logits: the same J, stable, and its
 gradient is P − Y (proposition softmax-cce). `outputs` still gives the probabilities.
+
+Propositions: batch-linearity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from mathdl import layers, metrics
 from mathdl.arrays import Array, Shape, Tree, namespace
@@ -32,6 +34,8 @@ _OUTPUT_OF_LOGITS: dict[str, Layer] = {"categorical": Softmax(), "binary": Sigmo
 
 class Objective:
     """J of `network` under `loss`; raises `UsageError` for a pair that makes no sense."""
+
+    propositions: ClassVar[tuple[str, ...]] = ("batch-linearity",)
 
     def __init__(self, network: Network, loss: Loss) -> None:
         last = network.layers[-1]

@@ -10,6 +10,7 @@ With a weight decay λ, G is G + λ θ in all but AdamW (the gradient of J + λ/
 normalization). The forms are PyTorch's: momentum is not scaled by the rate, ε stands outside of the root.
 What changes from step to step is computed on the host in float64 (`coefficients`) and read from an array on the device,
 so that a recorded step may be replayed; all other numbers are fixed when the optimizer is made.
+Propositions: sgd, momentum, nesterov, adam, adamw, rmsprop, weight-decay, clipping.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import sqrt
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from mathdl.arrays import Array, namespace
 from mathdl.errors import UsageError, unknown_name
@@ -28,6 +29,9 @@ from mathdl.schedules import Schedule, check_fraction, check_non_negative, check
 @runtime_checkable
 class Optimizer(Protocol):
     """An update rule: configuration only. Its state is the caller's, one flat vector a slot, 0 at the start."""
+
+    propositions: ClassVar[tuple[str, ...]] = ()
+    """The ids of the propositions that say what the rule does."""
 
     @property
     def learning_rate(self) -> float | Schedule:
@@ -145,6 +149,8 @@ class SGD(Optimizer):
     clip_norm: float | None = None
     clip_value: float | None = None
 
+    propositions: ClassVar[tuple[str, ...]] = ("sgd", "momentum", "nesterov", "weight-decay", "clipping")
+
     def __post_init__(self) -> None:
         _check(self)
         check_fraction("SGD", momentum=self.momentum)
@@ -181,6 +187,8 @@ class Adam(Optimizer):
     clip_norm: float | None = None
     clip_value: float | None = None
 
+    propositions: ClassVar[tuple[str, ...]] = ("adam", "weight-decay", "clipping")
+
     def __post_init__(self) -> None:
         _check(self)
         check_fraction("Adam", beta1=self.beta1, beta2=self.beta2)
@@ -213,6 +221,8 @@ class AdamW(Optimizer):
     weight_decay: float = 0.01
     clip_norm: float | None = None
     clip_value: float | None = None
+
+    propositions: ClassVar[tuple[str, ...]] = ("adamw", "weight-decay", "clipping")
 
     def __post_init__(self) -> None:
         _check(self)
@@ -247,6 +257,8 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     clip_norm: float | None = None
     clip_value: float | None = None
+
+    propositions: ClassVar[tuple[str, ...]] = ("rmsprop", "weight-decay", "clipping")
 
     def __post_init__(self) -> None:
         _check(self)

@@ -3,6 +3,7 @@
 A schedule is stated in epochs, so it does not depend on the size of a minibatch: e = step / (steps per epoch), a
 fraction, with steps counted from 0 over the whole training. Rates are Python floats, computed on the host in float64.
 A schedule is a frozen record of numbers (and of a schedule): it can be written to a file, and it holds no state.
+Propositions: schedules.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import cos, floor, inf, pi, pow
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from mathdl.errors import UsageError
 
@@ -18,6 +19,9 @@ from mathdl.errors import UsageError
 @runtime_checkable
 class Schedule(Protocol):
     """A learning rate over time: `at(step, epoch) * factor_after(validation losses so far)`."""
+
+    propositions: ClassVar[tuple[str, ...]] = ("schedules",)
+    """The ids of the propositions that say what the rate is."""
 
     def at(self, step: int, epoch: float) -> float:
         """η of step `step` = 0, 1, … of the whole training, at time `epoch` = step / (steps per epoch)."""

@@ -6,7 +6,8 @@
 
 Outside of training μ and v are the state `mean` and `variance`, constants; then the two means are not subtracted.
 The variance takes a second pass over A − μ: Σ A² − c μ² would cancel.
-Shapes: A, N (B, …, k) · γ, β, μ, v (k,). Propositions: batch-norm-forward, batch-norm-backward.
+Shapes: A, N (B, …, k) · γ, β, μ, v (k,).
+Propositions: batch-norm-forward, batch-norm-backward, batch-norm-running.
 Source: Ioffe and Szegedy, Batch normalization (2015); the running variance is the unbiased one, as there.
 """
 
@@ -105,7 +106,7 @@ class BatchNorm(Layer):
     trainable: bool = True
 
     couples_instances: ClassVar[bool] = True
-    propositions: ClassVar[tuple[str, ...]] = ("batch-norm-forward", "batch-norm-backward")
+    propositions: ClassVar[tuple[str, ...]] = ("batch-norm-forward", "batch-norm-backward", "batch-norm-running")
 
     def __post_init__(self) -> None:
         in_interval("BatchNorm", 0, 1, momentum=self.momentum)

@@ -5,7 +5,8 @@
 
 Shapes: A (B, p, k) · W (f, k/groups, k') · b (k',) · Z (B, p', k'). Several channel axes are contracted together:
 A (B, p, k₁, k₂) · W (f, k₁, k₂, k').
-Propositions: conv-size, conv-forward, im2col, conv-input-grad, conv-kernel-grad, 1x1-conv.
+Propositions: conv-size, conv-forward, im2col, conv-input-grad, conv-kernel-grad, 1x1-conv,
+conv-equivariance.
 Source: Kasliwal, sections 6 and 6.1 (headed); the formulas are ours.
 """
 

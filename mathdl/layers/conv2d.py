@@ -9,7 +9,8 @@ every library of the field, this one means a correlation.
 
 Shapes: A (B, p, q, k) · W (f, f', k/groups, k') · b (k',) · Z (B, p', q', k'). Several channel axes are contracted
 together: A (B, p, q, k₁, k₂) · W (f, f', k₁, k₂, k').
-Propositions: conv-size, conv-forward, im2col, conv-input-grad, conv-kernel-grad, 1x1-conv.
+Propositions: conv-size, conv-forward, im2col, conv-input-grad, conv-kernel-grad, 1x1-conv,
+conv-equivariance.
 Source: Kasliwal, sections 6 and 6.1 (headed); the formulas are ours.
 """
 
@@ -129,6 +130,7 @@ class Conv2D(Layer):
         "conv-input-grad",
         "conv-kernel-grad",
         "1x1-conv",
+        "conv-equivariance",
     )
 
     def __post_init__(self) -> None:

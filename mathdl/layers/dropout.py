@@ -4,7 +4,7 @@
 
 K holds independent bits, 0 with probability r; so E A[l] = A[l-1]. Outside of training A[l] = A[l-1].
 A bit is kept if its random 32-bit word is at least ⌊r 2³²⌋: integers are compared, so K is the same on every backend.
-Shapes: any; K as A. Propositions: dropout.
+Shapes: any; K as A. Propositions: dropout, dropout-address.
 Source: Srivastava et al., Dropout: a simple way to prevent overfitting (JMLR 2014), here scaled while training.
 """
 
@@ -44,7 +44,7 @@ class Dropout(Layer):
     rate: float
 
     draws: ClassVar[bool] = True
-    propositions: ClassVar[tuple[str, ...]] = ("dropout",)
+    propositions: ClassVar[tuple[str, ...]] = ("dropout", "dropout-address")
 
     def __post_init__(self) -> None:
         in_interval("Dropout", 0, 1, rate=self.rate)

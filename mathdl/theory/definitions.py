@@ -536,7 +536,7 @@ def softmax(row: Row) -> list[float]:
     Source: Jiang, section 1 (named); Kasliwal, section 4 (headed).
     """
     shift = max(row)
-    total = 0.0
+    total: Number = 0
     for z in row:
         total = total + math.exp(z - shift)
     return [math.exp(z - shift) / total for z in row]
@@ -545,7 +545,7 @@ def softmax(row: Row) -> list[float]:
 def log_softmax(row: Row) -> list[float]:
     """log P_j = z_j - log Σ_k exp(z_k), with the largest z taken off all. Source: Kasliwal, section 4 (headed)."""
     shift = max(row)
-    total = 0.0
+    total: Number = 0
     for z in row:
         total = total + math.exp(z - shift)
     return [(z - shift) - math.log(total) for z in row]
