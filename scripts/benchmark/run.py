@@ -14,14 +14,16 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from workloads import WORKLOADS, Workload
+from packaging.requirements import Requirement
+from tasks import TASKS
+from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
 PACKAGES = ("mathdl", "numpy", "torch", "jax", "scikit-learn")
@@ -39,8 +41,7 @@ class Worker:
             [sys.executable, str(HERE / "worker.py"), framework, workload],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._answer()
-        epoch = self.steps = WORKLOADS[workload].minibatches
+        epoch = self.steps = int(self._answer()["epoch"])
         self.steps = epoch * max(1, round(_BURST_SECONDS * 1e3 / self.burst()["ms"] / epoch))
 
     def burst(self) -> dict[str, float]:
@@ -67,11 +68,11 @@ class Worker:
 
 
 @contextmanager
-def workers(name: str, workload: Workload, only: set[str] | None) -> Iterator[list[Worker]]:
-    """A process for each framework of a workload; one that cannot start is left out, and says why."""
+def workers(name: str, frameworks: Iterable[str], only: set[str] | None) -> Iterator[list[Worker]]:
+    """A process for each framework; one that cannot start is left out, and says why."""
     started: list[Worker] = []
     try:
-        for framework in workload.frameworks:
+        for framework in frameworks:
             if only and framework not in only:
                 continue
             try:
@@ -84,9 +85,9 @@ def workers(name: str, workload: Workload, only: set[str] | None) -> Iterator[li
             worker.close()
 
 
-def measure(name: str, workload: Workload, rounds: int, only: set[str] | None) -> dict[str, Any]:
+def measure(name: str, frameworks: Iterable[str], rounds: int, only: set[str] | None) -> dict[str, Any]:
     """{framework: figures} of one workload."""
-    with workers(name, workload, only) as running:
+    with workers(name, frameworks, only) as running:
         figures: dict[str, list[dict[str, float]]] = {worker.framework: [] for worker in running}
         for _ in range(rounds):
             for worker in running:
@@ -128,6 +129,48 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def package(name: str) -> dict[str, float]:
+    """Seconds that an import takes (beyond Python's start), and MiB installed, with all that it requires."""
+    module = {"scikit-learn": "sklearn"}.get(name, name)
+    start, imported = (
+        median(_seconds([sys.executable, "-c", code]) for _ in range(5)) for code in ("pass", f"import {module}")
+    )
+    files = {path for each in _required(name, set()) for path in _files(each)}
+    return {"import_seconds": imported - start, "installed_mib": sum(path.stat().st_size for path in files) / 2**20}
+
+
+def _seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+def _required(name: str, found: set[str]) -> set[str]:
+    """The distribution and those that it needs, without extras."""
+    try:
+        requirements = distribution(name).requires or []
+    except PackageNotFoundError:
+        return found
+    found.add(name)
+    for line in requirements:
+        requirement = Requirement(line)
+        if requirement.name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            _required(requirement.name, found)
+    return found
+
+
+def _files(name: str) -> list[Path]:
+    """What is installed of a distribution; of mathdl, which may be installed from a clone, its packages."""
+    if name == "mathdl":
+        import mathdl
+        import mathdl_backends
+
+        folders = [Path(module.__file__ or "").parent for module in (mathdl, mathdl_backends)]
+        return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    paths = [Path(str(path.locate())) for path in distribution(name).files or []]
+    return [path for path in paths if path.is_file()]
+
+
 def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
@@ -138,14 +181,17 @@ def _lines(path: str) -> list[str]:
 def table(results: dict[str, Any]) -> str:
     """The figures as Markdown."""
     frameworks = ["mathdl", "torch", "torch-compile", "torch-channels-last", "jax", "sklearn", "floor"]
-    lines = ["| ms a step, median [least] | " + " | ".join(frameworks) + " |", "|---|" + "---|" * len(frameworks)]
+    lines = ["| ms, median [least] | " + " | ".join(frameworks) + " |", "|---|" + "---|" * len(frameworks)]
     for name, figures in results["steps"].items():
         cells = [f"{figures[f]['ms']:.3g} [{figures[f]['least']:.3g}]" if f in figures else "–" for f in frameworks]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    packages = ["", "| | import, s | installed, MiB |", "|---|---|---|"]
+    for name, figures in results["packages"].items():
+        packages.append(f"| {name} | {figures['import_seconds']:.2f} | {figures['installed_mib']:.0f} |")
     m = results["machine"]
     versions = ", ".join(f"{name} {v}" for name, v in m["versions"].items())
     measured_on = f"{m['cpu']}, {m['cores']} cores, Python {m['python']}, {versions}; commit {m['commit']}."
-    return "\n".join([*lines, "", measured_on])
+    return "\n".join([*lines, *packages, "", measured_on])
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
@@ -179,16 +225,18 @@ def main() -> None:
     parser.add_argument("--frameworks", nargs="*", help="these alone")
     parser.add_argument("--out", type=Path, default=HERE.parent.parent / "docs" / "benchmarks")
     arguments = parser.parse_args()
+    known = {**{name: workload.frameworks for name, workload in WORKLOADS.items()}, **TASKS}
     chosen = {
-        name: workload
-        for name, workload in WORKLOADS.items()
+        name: tuple(frameworks)
+        for name, frameworks in known.items()
         if not arguments.only or any(part in name for part in arguments.only)
     }
     results: dict[str, Any] = {"machine": machine(), "rounds": arguments.rounds, "steps": {}}
-    for name, workload in chosen.items():
+    results["packages"] = {name: package(name) for name in PACKAGES if name in results["machine"]["versions"]}
+    for name, frameworks in chosen.items():
         print(name, file=sys.stderr)
         only = set(arguments.frameworks) if arguments.frameworks else None
-        results["steps"][name] = measure(name, workload, arguments.rounds, only)
+        results["steps"][name] = measure(name, frameworks, arguments.rounds, only)
         for framework, f in results["steps"][name].items():
             print(f"  {framework:20} {f['ms']:9.3f} ms  [{f['least']:.3f} … {f['most']:.3f}]  {f['peak_mib']:.0f} MiB"
                   f"  {f['faults']:.1f} faults", file=sys.stderr)  # fmt: skip
