@@ -20,10 +20,10 @@ def normal_form(expression: Any) -> Any:
     return _in_normal_form(sp.sympify(expression))
 
 
-def total(term: Any, l: Any) -> sp.Sum:
-    """Σ_{k=1}^{l} term(k)."""
-    k = sp.Dummy("k", integer=True, positive=True)
-    return sp.Sum(term(k), (k, 1, l))
+def total(term: Any, l: Any, name: str = "k") -> sp.Sum:
+    """Σ_{k=1}^{l} term(k). A sum inside another one needs another `name`, or both indices print as one."""
+    index = sp.Dummy(name, integer=True, positive=True)
+    return sp.Sum(term(index), (index, 1, l))
 
 
 def _in_normal_form(expression: Any) -> Any:

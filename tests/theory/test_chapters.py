@@ -21,10 +21,16 @@ CHECKS = [
 ]
 STATED_FOR_THEMSELVES = {
     "affine-collapse",
+    "backprop",
     "bias-augmentation",
     "chain-rule-vjp",
     "elementwise-differential",
+    "erratum-convolution",
+    "erratum-perceptron-product",
+    "erratum-row-length",
+    "erratum-sigma-positive",
     "k-layer-forward",
+    "kink-caveat",
     "matmul-rows",
     "row-column",
     "trace-adjoint",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from mathdl.theory.chapters import (
     activations,
     algebra,
+    backpropagation,
     convolution,
     dense,
+    errata,
     initializers,
     losses,
     minibatches,
@@ -32,11 +34,13 @@ CHAPTERS: tuple[Chapter, ...] = (
     pooling.CHAPTER,
     normalization.CHAPTER,
     regularization.CHAPTER,
+    backpropagation.CHAPTER,
     minibatches.CHAPTER,
     optimizers.CHAPTER,
     penalties.CHAPTER,
     schedules.CHAPTER,
     initializers.CHAPTER,
+    errata.CHAPTER,
 )
 """The chapters, in the order in which they are read."""
 

@@ -137,7 +137,7 @@ JACOBIAN = Proposition(
         ),
         Derivation(
             (
-                Step(total(lambda k: total(lambda q: p[k] * p[q] * (v[k] - v[q]) ** 2, l), l) / 2),
+                Step(total(lambda k: total(lambda q: p[k] * p[q] * (v[k] - v[q]) ** 2, l, "q"), l) / 2),
                 Step(
                     total(lambda k: p[k], l) * total(lambda k: p[k] * v[k] ** 2, l)
                     - total(lambda k: p[k] * v[k], l) ** 2,
