@@ -1,0 +1,131 @@
+"""Every layer of the user's network, and its loss, by itself: on what side a put into it, in a state of the training.
+
+Both sides take the same bits, so the bound is that of one layer. The first row that fails, in the order in which a step
+computes, is the first difference that rounding cannot explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mathdl import random
+from mathdl.architecture import written
+from mathdl.arrays import Array, flatten_tree, to_host
+from mathdl.layers.chain import Chain
+from mathdl.layers.layer import Layer
+from mathdl.notation import flat_name, split_name
+from mathdl.objective import Objective
+from mathdl.parity.cases import Case, draw, kind, propositions
+from mathdl.parity.layer_runs import Address, Values, run_layer, run_loss
+from mathdl.parity.sides import Side
+from mathdl.parity.subject import State, Subject
+from mathdl.plan import drawing
+
+
+class Passed(NamedTuple):
+    """What went into the layers of a network, and into its loss."""
+
+    A: dict[int, NDArray[Any]]
+    """A[l-1], by l; what the loss takes under L + 1."""
+    dA: dict[int, NDArray[Any]]
+    """dA[l], by l."""
+
+
+def network_cases(subject: Subject, state: State, side: Side) -> Iterator[Case]:
+    """The layers in their order, then the loss."""
+    objective = Objective(subject.network, subject.loss)
+    with side.running():
+        A, dA = passed(subject, objective, state, side)
+    parameters, kept = _by_layer(subject, state, side)
+    chain: Chain = dict(objective.chain)
+    if objective.depth < subject.network.L:  # the last layer, which the step has fused with its loss
+        l = subject.network.L
+        chain = {**chain, l: subject.network.chain[l]}
+        dA[l] = draw(side.dtype, *A[l].shape, seed=(subject.seed, l))
+    for l, layer in chain.items():
+        at = Address(l, state.epoch, state.m)
+        yield _layer_case(subject, state, layer, at, A[l], dA[l], parameters.get(l, {}), kept.get(l, {}))
+    Y = subject.Y[subject.minibatch(state.epoch, state.m)]
+    P, loss = A[objective.depth + 1], objective.step_loss
+
+    def evaluate(side: Side) -> Mapping[str, Array]:
+        return run_loss(loss, P, Y, None, side)
+
+    what = f"{subject.name}, {state.label}"
+    yield Case("ops", kind(loss), what, evaluate, propositions(loss), seed=subject.seed, place=f"{{{state.m}}}")
+
+
+def passed(subject: Subject, objective: Objective, state: State, side: Side) -> Passed:
+    """One pass forward and backward on this side, with what each layer got."""
+    network, rows = subject.network, subject.minibatch(state.epoch, state.m)
+    input = tuple(int(d) for d in subject.X.shape[1:])
+    params = network.empty_parameters(input, side.device.name, side.dtype)
+    params.vector[...], params.state.vector[...] = side.put(state.theta), side.put(state.state)
+    keys = {
+        path: side.device.put(random.fold_many(subject.seed, "dropout", path, state.epoch, [state.m])[0])
+        for path in drawing(objective.chain)
+    }
+    contexts = network.contexts(params, training=True, instances=len(rows), keys=keys)
+    A, inputs, gradients, tape = side.put(subject.X[rows]), {}, {}, {}
+    for l, layer in objective.chain.items():
+        inputs[l] = _host(A)
+        A, tape[l] = layer.forward(params.tree[l], A, contexts[l])
+    inputs[objective.depth + 1] = _host(A)
+    _, cache = objective.step_loss.forward(A, side.put(subject.Y[rows]), None, float(len(rows)))
+    dA = objective.step_loss.backward(cache)
+    for l in reversed(objective.chain):
+        gradients[l] = _host(dA)
+        dA, _ = objective.chain[l].backward(dA, tape[l], {}, True)
+    return Passed(inputs, gradients)
+
+
+def _layer_case(
+    subject: Subject,
+    state: State,
+    layer: Layer,
+    at: Address,
+    X: NDArray[Any],
+    dA: NDArray[Any],
+    parameters: Values,
+    kept: Values,
+) -> Case:
+    path = (at.l,)
+    named = {"A": flat_name("A", path), "dX": flat_name("dA", (at.l - 1,))}
+
+    def name(result: str) -> str:
+        word, inner = split_name(result)
+        return named.get(result) or flat_name(word, (*path, *inner))
+
+    def evaluate(side: Side) -> Mapping[str, Array]:
+        found = run_layer(layer, parameters, X, dA, side, True, kept or None, subject.seed, at)
+        return {name(result): value for result, value in found.items()}
+
+    ids = propositions(layer, ("A", "dX", *(f"d{parameter}" for parameter in parameters)))
+    return Case(
+        "ops",
+        kind(layer),
+        f"{subject.name}, {state.label}, [{at.l}] {written(layer)}",
+        evaluate,
+        {name(result): id for result, id in ids.items()},
+        seed=subject.seed,
+        place=f"{{{state.m}}}",
+    )
+
+
+def _by_layer(subject: Subject, state: State, side: Side) -> tuple[dict[int, Values], dict[int, Values]]:
+    """θ and the state by layer: l → {"W": …}, with the path inside the layer, as in {"W[1]": …}."""
+    input = tuple(int(d) for d in subject.X.shape[1:])
+    params = subject.network.empty_parameters(input, "cpu", side.dtype)
+    params.vector[...], params.state.vector[...] = state.theta, state.state
+    return tuple(  # type: ignore[return-value]
+        {l: {name: np.array(value) for name, value in flatten_tree(tree).items()} for l, tree in part.tree.items()}
+        for part in (params, params.state)
+    )
+
+
+def _host(A: Array) -> NDArray[Any]:
+    return np.array(to_host(A))
