@@ -12,13 +12,19 @@ from typing import Any, Protocol
 
 __all__ = ["ARRAYS_FROM", "DEVICES", "MODULES", "Backend", "Execution"]
 
-MODULES = {name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict")}
+MODULES = {name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict", "rounding", "permuted")}
 """Backend → the module that holds it."""
 
-ARRAYS_FROM = {"numpy": "numpy", "cupy": "cupy", "array_api_strict": "strict"}
+ARRAYS_FROM = {
+    "numpy": "numpy",
+    "cupy": "cupy",
+    "array_api_strict": "strict",
+    "mathdl_backends.rounding.array": "rounding",
+    "mathdl_backends.permuted": "permuted",
+}
 """Module of an array's type, or its top-level package → the backend it belongs to."""
 
-DEVICES = {"cpu": "numpy", "cuda": "cupy", "strict": "strict"}
+DEVICES = {"cpu": "numpy", "cuda": "cupy", "strict": "strict", "rounding": "rounding", "permuted": "permuted"}
 """Device as users write it (before ``:k``) → backend."""
 
 
