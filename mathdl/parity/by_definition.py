@@ -173,7 +173,8 @@ def _convolution(layer: Any, inputs: Mapping[str, Floats], _: Any) -> Any:
     window, bias = layer.window(X.shape[1:]), None if b is None else b.tolist()
     geometry = (window.stride, window.padding, window.dilation)
     if isinstance(layer, md.Conv1D):
-        return d.conv1d(X.tolist(), inputs["W"].tolist(), bias, *(part[0] for part in geometry), layer.groups)
+        stride, padding, dilation = (part[0] for part in geometry)
+        return d.conv1d(X.tolist(), inputs["W"].tolist(), bias, stride, padding, dilation, layer.groups)
     return d.conv2d(X.tolist(), inputs["W"].tolist(), bias, *geometry, layer.groups)
 
 

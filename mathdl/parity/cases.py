@@ -44,7 +44,12 @@ class Case:
     lengths: Mapping[str, int] = field(default_factory=dict)
     """Result → the terms that an entry is a sum of, where that is one number."""
     seed: int = 0
-    place: str = ""
+    group: str = ""
+    """What its rows are printed under; the op unless given."""
+    minibatch: int | None = None
+    """The {m} of the user's data that it runs on."""
+    order: tuple[int, ...] = ()
+    """When in a training it is computed, for cases of the user's network: the first that fails is named."""
 
 
 def draw(dtype: str, *shape: int, seed: tuple[int, ...]) -> NDArray[Any]:

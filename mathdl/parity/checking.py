@@ -10,8 +10,8 @@ import numpy as np
 
 from mathdl import arrays
 from mathdl.parity.cases import Case
-from mathdl.parity.compare import ANYTHING, EXACT, Bounds, Reference, compare
-from mathdl.parity.rows import Row
+from mathdl.parity.compare import ANYTHING, EXACT, Bounds, Reference, compare, failed
+from mathdl.parity.rows import Comparison, Row
 from mathdl.parity.sides import Arrays, Side
 
 FLOAT64_OF_CODE = "float64"
@@ -45,33 +45,53 @@ class Pair:
 
 
 def check(case: Case, pair: Pair) -> Iterator[Row]:
-    """The rows of a case, one for each result."""
-    on_a, again_a = pair.a.run(case.evaluate), pair.a.run(case.evaluate)
-    on_b, again_b = pair.b.run(case.evaluate), pair.b.run(case.evaluate)
+    """The rows of a case, one for each result; one that fails if a side raises an error."""
+    runs = []
+    for name, side in (("a", pair.a), ("b", pair.b)):
+        try:
+            runs.append((side.run(case.evaluate), side.run(case.evaluate)))
+        except Exception as error:  # whatever a device raises is a difference to the one that raises nothing
+            yield _row(case, "raised", failed(f"{name} raised {type(error).__name__}: {error}"))
+            return
+    (on_a, again_a), (on_b, again_b) = runs
     analysed = {} if case.exact else analyse(case, pair)
     references = _of_code(case) if case.references is None and case.exact else {}
     references |= {} if case.references is None else case.references()
     for k, name in enumerate(on_a):
         bounds, value, ambiguous = analysed.get(name, (EXACT, None, 0))
-        reference = references.get(name, value)
         repeats = _same_bits(on_a[name], again_a[name]), _same_bits(on_b[name], again_b[name])
         if case.needs_repetition and not all(repeats):
             bounds = ANYTHING
-        yield Row(
-            suite=case.suite,
-            op=case.op,
-            tensor=name,
-            what=case.what,
-            proposition=case.propositions.get(name, ""),
-            seed=case.seed,
-            comparison=compare(on_a[name], on_b[name], bounds, reference, pair.alike),
-            exact=case.exact,
-            length=case.lengths.get(name),
-            ambiguous=0 if k else ambiguous,
-            repeats_a=repeats[0],
-            repeats_b=repeats[1],
-            place=case.place,
-        )
+        comparison = compare(on_a[name], on_b[name], bounds, references.get(name, value), pair.alike)
+        yield _row(case, name, comparison, k, 0 if k else ambiguous, *repeats)
+
+
+def _row(
+    case: Case,
+    name: str,
+    comparison: Comparison,
+    k: int = 0,
+    ambiguous: int = 0,
+    repeats_a: bool = True,
+    repeats_b: bool = True,
+) -> Row:
+    return Row(
+        suite=case.suite,
+        op=case.op,
+        tensor=name,
+        what=case.what,
+        proposition=case.propositions.get(name, ""),
+        seed=case.seed,
+        comparison=comparison,
+        exact=case.exact,
+        length=case.lengths.get(name),
+        ambiguous=ambiguous,
+        repeats_a=repeats_a,
+        repeats_b=repeats_b,
+        group=case.group or case.op,
+        minibatch=case.minibatch,
+        order=(*case.order, k) if case.order else (),
+    )
 
 
 def _of_code(case: Case) -> dict[str, Reference]:
@@ -98,7 +118,7 @@ def analyse(case: Case, pair: Pair) -> dict[str, tuple[Bounds, Reference | None,
     likely_a = with_bounds(case, pair.a.dtype, pair, sigmas=SIGMAS)
     likely_b = likely_a if pair.alike else with_bounds(case, pair.b.dtype, pair, sigmas=SIGMAS)
     ambiguous = max(on_a.ambiguous, on_b.ambiguous)
-    found = {}
+    found: dict[str, tuple[Bounds, Reference | None, int]] = {}
     for name, value in on_b.values.items():
         # Numbers of the code, such as a slope of 0.01, are exact in the dtype of each side: what that makes of the
         # values is known.

@@ -53,7 +53,7 @@ def compare(
     a, b = np.asarray(a), np.asarray(b)
     patterns = _form(a, b, same_dtype)
     if a.shape != b.shape:
-        return _incomparable(a, patterns)
+        return failed(*patterns, shape=tuple(a.shape))
     found, remarks = _values(a, b)
     x, y = _wide(a), _wide(b)
     bound_a, bound_b = (np.broadcast_to(_inflated(bound), a.shape) for bound in bounds[:2])
@@ -67,8 +67,9 @@ def compare(
         )
 
     worst = _largest(ratios)
-    relative = quotient(bound, np.abs(np.where(np.isfinite(centre), centre, 0.0)))
-    middle = _median(np.where(bound == 0, 0.0, relative))
+    counts = np.isfinite(centre) & (centre != 0)  # of 0 and ∞ no part can be told
+    relative = np.where(bound == 0, 0.0, quotient(bound, np.where(counts, np.abs(centre), 0.0)))
+    middle = _median(relative, counts if np.any(counts) else np.ones(a.shape, dtype=bool))
     probable = None if bounds.probable is None else np.broadcast_to(_inflated(bounds.probable), a.shape)
     sides = _against(x, y, bound_a, bound_b, reference)
     return Comparison(
@@ -78,7 +79,7 @@ def compare(
         ratio=0.0 if worst is None else float(ratios[worst]),
         worst=None if worst is None else entry(worst),
         probable_ratio=None if probable is None else float(np.max(quotient(_distance(x, y), probable), initial=0.0)),
-        resolves=0.0 if middle is None else float(np.where(bound == 0, 0.0, relative)[middle]),
+        resolves=0.0 if middle is None else float(relative[middle]),
         median=None if middle is None else entry(middle, float(centre[middle])),
         reference="" if reference is None else reference.kind,
         a_ratio=None if sides is None else sides[0].ratio,
@@ -170,15 +171,27 @@ def _largest(ratios: Floats) -> tuple[int, ...] | None:
     return None if ratios.size == 0 else tuple(map(int, np.unravel_index(int(np.argmax(ratios)), ratios.shape)))
 
 
-def _median(values: Floats) -> tuple[int, ...] | None:
-    """The index of the (lower) median."""
+def _median(values: Floats, counts: NDArray[np.bool_]) -> tuple[int, ...] | None:
+    """The index of the (lower) median of the values that count."""
     if values.size == 0:
         return None
-    order = np.argsort(values, axis=None, kind="stable")
-    return tuple(map(int, np.unravel_index(int(order[(values.size - 1) // 2]), values.shape)))
+    order = np.argsort(np.where(counts, values, inf), axis=None, kind="stable")
+    return tuple(map(int, np.unravel_index(int(order[(int(np.sum(counts)) - 1) // 2]), values.shape)))
 
 
-def _incomparable(a: NDArray[Any], patterns: tuple[str, ...]) -> Comparison:
+def failed(*patterns: str, shape: tuple[int, ...] = ()) -> Comparison:
+    """What stands for a comparison that could not be made."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("worst", "probable_ratio", "median", "a_ratio", "worst_a", "b_ratio", "worst_b")
+    )
     return Comparison(
-        tuple(a.shape), a.size, 0, inf, None, None, inf, None, "", None, None, None, None, patterns, ()
+        shape=shape,
+        entries=0,
+        equal=0,
+        ratio=inf,
+        resolves=inf,
+        reference="",
+        patterns=patterns,
+        remarks=(),
+        **nothing,
     )

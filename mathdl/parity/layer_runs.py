@@ -37,18 +37,23 @@ def run_layer(
     layer: Layer,
     parameters: Values,
     X: NDArray[Any],
-    dA: NDArray[Any],
+    dA: NDArray[Any] | None,
     side: Side,
     training: bool = True,
     state: Values | None = None,
     seed: int = 0,
     at: Address = Address(),  # noqa: B008 - a tuple
 ) -> dict[str, Array]:
-    """{"A": …, "dX": …, "dW": …} of a layer; `state` (default: its start) is what it keeps from step to step."""
+    """{"A": …, "dX": …, "dW": …} of a layer, or {"A": …} if there is no dA.
+
+    `state` (default: its start) is what the layer keeps from step to step.
+    """
     input = tuple(X.shape[1:])
     tree = nested(layer.shapes(input)[1], {name: side.put(value) for name, value in parameters.items()})
     context = layer_context(layer, input, X.shape[0], side, training, state, seed, at)
     A, cache = layer.forward(tree, side.put(X), context)
+    if dA is None:
+        return {"A": A}
     dX, grads = layer.backward(side.put(dA), cache, {}, True)
     return {"A": A, "dX": dX, **{f"d{name}": value for name, value in flatten_tree(grads).items()}}
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from mathdl import random
 from mathdl.architecture import written
-from mathdl.arrays import Array, flatten_tree, to_host
-from mathdl.layers.chain import Chain
+from mathdl.arrays import Array, Tree, flatten_tree, to_host
 from mathdl.layers.layer import Layer
 from mathdl.notation import flat_name, split_name
 from mathdl.objective import Objective
@@ -36,27 +35,39 @@ class Passed(NamedTuple):
 
 
 def network_cases(subject: Subject, state: State, side: Side) -> Iterator[Case]:
-    """The layers in their order, then the loss."""
+    """Forward through the layers, the loss, and back again: each a case, in the order in which a step computes."""
     objective = Objective(subject.network, subject.loss)
     with side.running():
         A, dA = passed(subject, objective, state, side)
     parameters, kept = _by_layer(subject, state, side)
-    chain: Chain = dict(objective.chain)
-    if objective.depth < subject.network.L:  # the last layer, which the step has fused with its loss
-        l = subject.network.L
-        chain = {**chain, l: subject.network.chain[l]}
-        dA[l] = draw(side.dtype, *A[l].shape, seed=(subject.seed, l))
-    for l, layer in chain.items():
-        at = Address(l, state.epoch, state.m)
-        yield _layer_case(subject, state, layer, at, A[l], dA[l], parameters.get(l, {}), kept.get(l, {}))
+    L = subject.network.L
+    if objective.depth < L:  # the last layer, which the step has fused with its loss
+        dA[L] = draw(side.dtype, *A[L].shape, seed=(subject.seed, L))
+    backward = []
+    for l, layer in subject.network.chain.items():
+        forward, back = _layer_cases(
+            subject, state, layer, Address(l, state.epoch, state.m), A[l], dA[l], parameters[l], kept[l]
+        )
+        backward.append(back)
+        yield forward
     Y = subject.Y[subject.minibatch(state.epoch, state.m)]
     P, loss = A[objective.depth + 1], objective.step_loss
 
     def evaluate(side: Side) -> Mapping[str, Array]:
         return run_loss(loss, P, Y, None, side)
 
-    what = f"{subject.name}, {state.label}"
-    yield Case("ops", kind(loss), what, evaluate, propositions(loss), seed=subject.seed, place=f"{{{state.m}}}")
+    yield Case(
+        "ops",
+        kind(loss),
+        f"{subject.name}, {state.label}",
+        evaluate,
+        propositions(loss, ("J", "dP")),
+        seed=subject.seed,
+        group=f"{subject.name} {kind(loss)}",
+        minibatch=state.m,
+        order=(state.step, L + 1),
+    )
+    yield from reversed(backward)
 
 
 def passed(subject: Subject, objective: Objective, state: State, side: Side) -> Passed:
@@ -83,7 +94,7 @@ def passed(subject: Subject, objective: Objective, state: State, side: Side) -> 
     return Passed(inputs, gradients)
 
 
-def _layer_case(
+def _layer_cases(
     subject: Subject,
     state: State,
     layer: Layer,
@@ -92,28 +103,35 @@ def _layer_case(
     dA: NDArray[Any],
     parameters: Values,
     kept: Values,
-) -> Case:
-    path = (at.l,)
-    named = {"A": flat_name("A", path), "dX": flat_name("dA", (at.l - 1,))}
+) -> tuple[Case, Case]:
+    """(forward, backward) of one layer."""
+    path, L = (at.l,), subject.network.L
+    names = {"A": flat_name("A", path), "dX": flat_name("dA", (at.l - 1,))}
+    for parameter in parameters:
+        word, inner = split_name(parameter)
+        names[f"d{parameter}"] = flat_name(f"d{word}", (*path, *inner))
+    ids = {names[result]: id for result, id in propositions(layer, names).items()}
 
-    def name(result: str) -> str:
-        word, inner = split_name(result)
-        return named.get(result) or flat_name(word, (*path, *inner))
+    def case(order: int, *results: str) -> Case:
+        gradient = None if results == ("A",) else dA
 
-    def evaluate(side: Side) -> Mapping[str, Array]:
-        found = run_layer(layer, parameters, X, dA, side, True, kept or None, subject.seed, at)
-        return {name(result): value for result, value in found.items()}
+        def evaluate(side: Side) -> Mapping[str, Array]:
+            found = run_layer(layer, parameters, X, gradient, side, True, kept or None, subject.seed, at)
+            return {names[result]: found[result] for result in results}
 
-    ids = propositions(layer, ("A", "dX", *(f"d{parameter}" for parameter in parameters)))
-    return Case(
-        "ops",
-        kind(layer),
-        f"{subject.name}, {state.label}, [{at.l}] {written(layer)}",
-        evaluate,
-        {name(result): id for result, id in ids.items()},
-        seed=subject.seed,
-        place=f"{{{state.m}}}",
-    )
+        return Case(
+            "ops",
+            kind(layer),
+            f"{subject.name}, {state.label}, [{at.l}] {written(layer)}",
+            evaluate,
+            {names[result]: ids[names[result]] for result in results},
+            seed=subject.seed,
+            group=f"{subject.name} [{at.l}] {kind(layer)}",
+            minibatch=state.m,
+            order=(state.step, order),
+        )
+
+    return case(at.l, "A"), case(2 * L + 2 - at.l, *(result for result in names if result != "A"))
 
 
 def _by_layer(subject: Subject, state: State, side: Side) -> tuple[dict[int, Values], dict[int, Values]]:
@@ -121,10 +139,11 @@ def _by_layer(subject: Subject, state: State, side: Side) -> tuple[dict[int, Val
     input = tuple(int(d) for d in subject.X.shape[1:])
     params = subject.network.empty_parameters(input, "cpu", side.dtype)
     params.vector[...], params.state.vector[...] = state.theta, state.state
-    return tuple(  # type: ignore[return-value]
-        {l: {name: np.array(value) for name, value in flatten_tree(tree).items()} for l, tree in part.tree.items()}
-        for part in (params, params.state)
-    )
+    return _copied(params.tree), _copied(params.state.tree)
+
+
+def _copied(tree: Tree) -> dict[int, Values]:
+    return {l: {name: np.array(value) for name, value in flatten_tree(part).items()} for l, part in tree.items()}
 
 
 def _host(A: Array) -> NDArray[Any]:

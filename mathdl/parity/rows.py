@@ -85,8 +85,12 @@ class Row:
     repeats_a: bool = True
     """Whether the side gave the same bits when it was asked twice."""
     repeats_b: bool = True
-    place: str = ""
-    """Where in the user's network and data it is: ``[3]{17}``."""
+    group: str = ""
+    """What it is printed under."""
+    minibatch: int | None = None
+    """The {m} of the user's data."""
+    order: tuple[int, ...] = ()
+    """When in a training it is computed; () where it is no part of one."""
 
     @property
     def id(self) -> str:
@@ -97,7 +101,7 @@ class Row:
     def failures(self) -> tuple[str, ...]:
         """Why the row fails: what no rounding explains."""
         c, found = self.comparison, list(self.comparison.patterns)
-        if not c.ratio <= 1:
+        if not c.ratio <= 1 and c.worst is not None:
             found.append("not exact" if self.exact else f"{figure(c.ratio)} times the bound")
         for side, ratio in (("a", c.a_ratio), ("b", c.b_ratio)):
             if ratio is not None and not ratio <= 1:
@@ -133,7 +137,10 @@ class Row:
         """The row for JSON; an infinite figure is a string, for JSON has no word for it."""
         flat = {name: value for name, value in asdict(self).items() if name != "comparison"}
         verdict = {"verdict": self.verdict, "failures": list(self.failures), "warnings": list(self.warnings)}
-        return plain({"id": self.id, **flat, "blind": self.is_blind, **verdict, **asdict(self.comparison)})
+        found: dict[str, Any] = plain(
+            {"id": self.id, **flat, "blind": self.is_blind, **verdict, **asdict(self.comparison)}
+        )
+        return found
 
 
 def figure(value: float | None) -> str:

@@ -6,12 +6,13 @@ into it. Trajectories are never compared: from a difference in the last bit they
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from mathdl.arrays import Array
+from mathdl.arrays import Array, flatten_tree
 from mathdl.data.source import InMemory
 from mathdl.notation import split_name
 from mathdl.objective import Objective
+from mathdl.optimizers import SGD
 from mathdl.parity.cases import Case
 from mathdl.parity.sides import Side
 from mathdl.parity.subject import State, Subject
@@ -26,9 +27,22 @@ def step_case(subject: Subject, state: State) -> Case:
         return run_step(subject, state, side)
 
     what = f"{subject.name}, {state.label}"
-    names = list(subject.network.parameter_shapes(subject.X.shape[1:]))
-    ids = {"J": subject.loss.propositions[0] if subject.loss.propositions else "", **dict.fromkeys(names, "backprop")}
-    return Case("step", "update", what, evaluate, ids, seed=subject.seed, place=f"{{{state.m}}}")
+    names = list(flatten_tree(subject.network.parameter_shapes(subject.X.shape[1:])))
+    ids = {"J": next(iter(subject.loss.propositions), ""), **{f"d{name}": "backprop" for name in backwards(names)}}
+    if isinstance(subject.optimizer, SGD):
+        ids |= dict.fromkeys((*names, *subject.optimizer.slots), "sgd")
+    order = (state.step, 2 * subject.network.L + 3)
+    return Case(
+        "step",
+        "update",
+        what,
+        evaluate,
+        ids,
+        seed=subject.seed,
+        group=f"{subject.name} update",
+        minibatch=state.m,
+        order=order,
+    )
 
 
 def run_step(subject: Subject, state: State, side: Side) -> dict[str, Array]:
@@ -50,11 +64,15 @@ def run_step(subject: Subject, state: State, side: Side) -> dict[str, Array]:
         step.load(table, state.m, rows)
         step.run()
     gradients = step.gradients[0]
-    backwards = sorted(gradients, key=lambda name: split_name(name)[1], reverse=True)
     return {
         "J": step.J,
-        **{f"d{name}": gradients[name] for name in backwards},
+        **{f"d{name}": gradients[name] for name in backwards(gradients)},
         **{name: params[name] for name in params},
         **{name: params.state[name] for name in params.state},
         **slots,
     }
+
+
+def backwards(names: Iterable[str]) -> list[str]:
+    """Parameters in the order in which their gradients are computed: the last layer first."""
+    return sorted(names, key=lambda name: split_name(name)[1], reverse=True)
