@@ -39,12 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="COLUMN", help="the target in these data")
     suites = "which suites, with commas between: probes, ops, step, special, randomness (default: all)"
     add("--suite", metavar="NAMES", help=suites)
-    add("--dtype", type=one_of("dtype", ("float32", "float64")), help="float32, float64 (default: the run's, else float32)")
+    dtype = "float32, float64 (default: that of the run, else float32)"
+    add("--dtype", type=one_of("dtype", ("float32", "float64")), help=dtype)
     precision = "allow products of float32 to round their operands to tf32, bf16 or fp16"
     add("--precision", type=one_of("precision", ("tf32", "bf16", "fp16")), metavar="FORMAT", help=precision)
     add("--flushes", action="store_true", help="allow subnormal numbers to be taken for 0")
     add("--seed", type=seed, default=0, help="of the inputs that are drawn (default: 0)")
-    add("--rows", action="store_true", help="print every row, not the worst of each op")
+    add("--all", action="store_true", help="print a line for every op, not the worst alone")
+    add("--rows", action="store_true", help="print every row")
     add("--json", metavar="FILE", help="also write every row to FILE, with what its figures are made of")
     add("--self-test", action="store_true", help="give b one fault after the other: is each found?")
     add("--patch", metavar="FILE", help="faults of one's own for --self-test, a TOML file")
@@ -59,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from mathdl.cli.console import say
-    from mathdl.parity.running import compared, open_pair
     from mathdl.parity.rows import SUITES
+    from mathdl.parity.running import compared, open_pair
     from mathdl.parity.table import lines
 
     subjects = _subjects(arguments)
@@ -71,7 +73,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     report = compared(pair, subjects, suites, arguments.seed)
     if arguments.json is not None:
         write_json(report, Path(arguments.json))
-    for line in lines(report, arguments.rows):
+    for line in lines(report, "row" if arguments.rows else "op" if arguments.all else ""):
         say(line.text, line.style)
     return report.status
 

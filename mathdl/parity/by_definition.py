@@ -238,7 +238,7 @@ LAYERS: Mapping[type[Any], Definition] = {
     md.GlobalAveragePool2D: lambda layer, inputs, _: d.global_average_pool2d(inputs["X"].tolist()),
     md.Flatten: lambda layer, inputs, _: [d.flatten(image) for image in inputs["X"].tolist()],
     md.Reshape: lambda layer, inputs, _: np.reshape(
-        [d.flatten(image) for image in inputs["X"].tolist()], (len(inputs["X"]), *layer.shapes(inputs["X"].shape[1:])[0])
+        [d.flatten(image) for image in inputs["X"].tolist()], (len(inputs["X"]), *layer.shape)
     ),
     md.ReLU: _elementwise(lambda layer, z: d.relu(z)),
     md.LeakyReLU: _elementwise(lambda layer, z: d.leaky_relu(z, layer.slope)),

@@ -11,7 +11,7 @@ import numpy as np
 from mathdl import arrays
 from mathdl.parity.cases import Case
 from mathdl.parity.compare import ANYTHING, EXACT, Bounds, Reference, compare, failed
-from mathdl.parity.rows import Comparison, Row
+from mathdl.parity.rows import RAISED, Comparison, Row
 from mathdl.parity.sides import Arrays, Side
 
 FLOAT64_OF_CODE = "float64"
@@ -51,7 +51,7 @@ def check(case: Case, pair: Pair) -> Iterator[Row]:
         try:
             runs.append((side.run(case.evaluate), side.run(case.evaluate)))
         except Exception as error:  # whatever a device raises is a difference to the one that raises nothing
-            yield _row(case, "raised", failed(f"{name} raised {type(error).__name__}: {error}"))
+            yield _row(case, RAISED, failed(f"{name} raised {type(error).__name__}: {error}"))
             return
     (on_a, again_a), (on_b, again_b) = runs
     analysed = {} if case.exact else analyse(case, pair)
@@ -135,9 +135,8 @@ def with_bounds(case: Case, dtype: str, pair: Pair, sigmas: float | None = None)
     backend: Any = arrays.backend("rounding")
     side = Side("rounding", arrays.device("rounding"), dtype)
     products = pair.precision if dtype == "float32" else None
-    with backend.analysis(products=products, sigmas=sigmas, flushes=pair.flushes) as decisions:
-        with side.running():
-            found = dict(case.evaluate(side))
+    with backend.analysis(products=products, sigmas=sigmas, flushes=pair.flushes) as decisions, side.running():
+        found = dict(case.evaluate(side))
     errors = {name: np.zeros(A.shape) if A.error is None else np.array(A.error) for name, A in found.items()}
     return Bounded({name: np.array(A.value) for name, A in found.items()}, errors, decisions.ambiguous)
 

@@ -47,7 +47,11 @@ ANYTHING = Bounds(inf, inf)
 
 
 def compare(
-    a: NDArray[Any], b: NDArray[Any], bounds: Bounds = EXACT, reference: Reference | None = None, same_dtype: bool = True
+    a: NDArray[Any],
+    b: NDArray[Any],
+    bounds: Bounds = EXACT,
+    reference: Reference | None = None,
+    same_dtype: bool = True,
 ) -> Comparison:
     """Compare what two sides put out. `same_dtype` says whether they were asked for the same dtype."""
     a, b = np.asarray(a), np.asarray(b)

@@ -6,13 +6,11 @@ Python: it is run, like any program of yours.
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from inspect import getsource
-from itertools import count
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -75,7 +73,9 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
         raise FileFormatError(f"{path}: not a TOML file: {error}") from error
     tables = content.get("faults")
     if set(content) != {"faults"} or not isinstance(tables, list) or not tables:
-        raise FileFormatError(f"{path}: expected tables [[faults]] and nothing else, got {', '.join(content) or 'none'}")
+        raise FileFormatError(
+            f"{path}: expected tables [[faults]] and nothing else, got {', '.join(content) or 'none'}"
+        )
     faults = tuple(_fault(f"{path}: fault {number}", table) for number, table in enumerate(tables, 1))
     names = [fault.name for fault in faults]
     for name in names:
@@ -107,7 +107,7 @@ def _fault(place: str, table: Any) -> Fault:
     if not functions and not edits:
         raise FileFormatError(f"{place}: expected functions or edits, got neither")
     if not all(isinstance(text, str) for text in functions.values()):
-        raise FileFormatError(f"{place}: functions must be {{ name = \"expression\" }}, got {functions!r}")
+        raise FileFormatError(f'{place}: functions must be {{ name = "expression" }}, got {functions!r}')
     for edit in edits:
         if not isinstance(edit, dict) or set(edit) != set(Edit._fields):
             raise FileFormatError(f"{place}: an edit must be {{ module, old, new }}, got {edit!r}")
@@ -128,12 +128,14 @@ def _fault(place: str, table: Any) -> Fault:
 
 def _function(fault: str, text: str) -> Callable[..., Any]:
     """The replacement that an expression describes."""
-    known = {"np": np, "host": arrays.to_host, "reordered": _reordering()}
-    known |= {
+    known: dict[str, Any] = {
+        "np": np,
+        "host": lambda A: arrays.to_host(A) if arrays.is_array(A) else A,
         "rounded": lambda A, bits: _like(A, signatures.rounded(arrays.to_host(A), bits)),
         "truncated": lambda A, bits: _like(A, signatures.truncated(arrays.to_host(A), bits)),
         "half": lambda A: _like(A, arrays.to_host(A).astype(np.float16).astype(A.dtype)),
         "flushed": _flushed,
+        "reordered": _reordered,
     }
     try:
         replacement: Any = eval(text, known)
@@ -155,16 +157,11 @@ def _flushed(A: Any) -> Any:
     return _like(A, np.where(np.abs(values) < np.finfo(values.dtype).tiny, values.dtype.type(0), values))
 
 
-def _reordering() -> Callable[..., Any]:
-    """The healthy function, with sums in another order at each call."""
-    orders = count(1)
-
-    def reordered(healthy: Callable[..., Any], *arguments: Any, **where: Any) -> Any:
-        permuted: Any = arrays.backend("permuted")
-        with permuted.reordered(next(orders)):
-            return healthy(*arguments, **where)
-
-    return reordered
+def _reordered(healthy: Callable[..., Any], *arguments: Any, **where: Any) -> Any:
+    """The healthy function, with sums in an order that nobody can foresee."""
+    permuted: Any = arrays.backend("permuted")
+    with permuted.reordered(int(np.random.default_rng().integers(1, 2**31))):
+        return healthy(*arguments, **where)
 
 
 # ----------------------------------------------------------------------------------------------------------- edits
@@ -203,14 +200,9 @@ def _codes(compiled: CodeType) -> dict[str, CodeType]:
     found = {}
     for constant in compiled.co_consts:
         if isinstance(constant, CodeType):
-            found[_qualified(constant)] = constant
+            found[constant.co_qualname] = constant
             found |= _codes(constant)
     return found
-
-
-def _qualified(code: CodeType) -> str:
-    name: str = code.co_qualname if sys.version_info >= (3, 11) else code.co_name
-    return name
 
 
 def _functions(module: ModuleType) -> Iterator[FunctionType]:
@@ -230,4 +222,4 @@ def _differs(old: CodeType, new: CodeType | None) -> bool:
 
 def _values(code: CodeType) -> tuple[Any, ...]:
     """The constants of a function, and those of the functions inside it."""
-    return tuple(_values(c) + (c.co_code, c.co_names) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return tuple((*_values(c), c.co_code, c.co_names) if isinstance(c, CodeType) else c for c in code.co_consts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mathdl import random
 from mathdl.architecture import written
 from mathdl.arrays import Array, Tree, flatten_tree, to_host
-from mathdl.layers.layer import Layer
+from mathdl.layers.layer import Cache, Layer
 from mathdl.notation import flat_name, split_name
 from mathdl.objective import Objective
 from mathdl.parity.cases import Case, draw, kind, propositions
@@ -30,7 +30,7 @@ class Passed(NamedTuple):
 
     A: dict[int, NDArray[Any]]
     """A[l-1], by l; what the loss takes under L + 1."""
-    dA: dict[int, NDArray[Any]]
+    dA: dict[int, NDArray[Any]]  # noqa: N815
     """dA[l], by l."""
 
 
@@ -81,14 +81,15 @@ def passed(subject: Subject, objective: Objective, state: State, side: Side) -> 
         for path in drawing(objective.chain)
     }
     contexts = network.contexts(params, training=True, instances=len(rows), keys=keys)
-    A, inputs, gradients, tape = side.put(subject.X[rows]), {}, {}, {}
+    A, inputs, gradients = side.put(subject.X[rows]), dict[int, NDArray[Any]](), dict[int, NDArray[Any]]()
+    tape: dict[int, Cache] = {}
     for l, layer in objective.chain.items():
         inputs[l] = _host(A)
         A, tape[l] = layer.forward(params.tree[l], A, contexts[l])
     inputs[objective.depth + 1] = _host(A)
     _, cache = objective.step_loss.forward(A, side.put(subject.Y[rows]), None, float(len(rows)))
     dA = objective.step_loss.backward(cache)
-    for l in reversed(objective.chain):
+    for l in sorted(tape, reverse=True):
         gradients[l] = _host(dA)
         dA, _ = objective.chain[l].backward(dA, tape[l], {}, True)
     return Passed(inputs, gradients)

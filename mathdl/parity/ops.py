@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathdl import layers as md
+from mathdl import losses as ml
 from mathdl.architecture import written
 from mathdl.arrays import Array, Shape
 from mathdl.layers.layer import Layer
 from mathdl.losses import LOSSES, Loss
-from mathdl.losses import CategoricalCrossEntropy as CCE
 from mathdl.optimizers import OPTIMIZERS, Optimizer
 from mathdl.parity.by_definition import layer_references, loss_references
 from mathdl.parity.cases import Case, draw, kind, propositions, spaced
-from mathdl.parity.layer_runs import Values, parameter_shapes, run_layer, run_loss
+from mathdl.parity.layer_runs import parameter_shapes, run_layer, run_loss
 from mathdl.parity.sides import Side
 from mathdl.sums import sum_outer
 
@@ -130,15 +130,16 @@ REAL: Mapping[str, tuple[Example, ...]] = {
 """Layer → examples of the size of real networks."""
 
 LOSS_EXAMPLES: Mapping[str, tuple[Loss, ...]] = {
-    "categorical_cross_entropy": (CCE(), CCE(logits=True), CCE(logits=True, label_smoothing=0.1)),
-    "binary_cross_entropy": (
-        LOSSES["binary_cross_entropy"](),
-        LOSSES["binary_cross_entropy"](logits=True),  # type: ignore[call-arg]
+    "categorical_cross_entropy": (
+        ml.CategoricalCrossEntropy(),
+        ml.CategoricalCrossEntropy(logits=True),
+        ml.CategoricalCrossEntropy(logits=True, label_smoothing=0.1),
     ),
-    "mean_squared_error": (LOSSES["mean_squared_error"](),),
-    "mean_absolute_error": (LOSSES["mean_absolute_error"](),),
-    "huber": (LOSSES["huber"](),),
-    "poisson": (LOSSES["poisson"](),),
+    "binary_cross_entropy": (ml.BinaryCrossEntropy(), ml.BinaryCrossEntropy(logits=True)),
+    "mean_squared_error": (ml.MeanSquaredError(),),
+    "mean_absolute_error": (ml.MeanAbsoluteError(),),
+    "huber": (ml.Huber(),),
+    "poisson": (ml.Poisson(),),
 }
 """Loss → examples."""
 
@@ -249,7 +250,9 @@ def functions(dtype: str, seed: int, longest: int) -> Iterator[Case]:
     def added(side: Side) -> Mapping[str, Array]:
         return {"Σ": side.device.namespace.sum(side.put(S), axis=1)}
 
-    yield Case("ops", "sum", "of 1000 positive numbers", added, {"Σ": "broadcast-adjoint"}, lengths={"Σ": 1000}, seed=seed)
+    yield Case(
+        "ops", "sum", "of 1000 positive numbers", added, {"Σ": "broadcast-adjoint"}, lengths={"Σ": 1000}, seed=seed
+    )
 
 
 def _function(name: str, x: NDArray[Any], seed: int) -> Case:

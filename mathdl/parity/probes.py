@@ -1,9 +1,9 @@
 """Probes: computations in which nothing is rounded, whatever the order of the sums. They need no tolerance.
 
-    A I and I B          A, B with whole significands, and exponents from 2⁻²⁰ to 2²⁰: the products must give the bits back
-    whole numbers        entries in {−1, 0, 1} times odd numbers below 2¹³: every partial sum is below 2²⁴
-    one tap              a kernel that is 1 in one place moves the image by a tap
-    scaling              f(2x) = 2 f(x) for what is linear
+    A I and I B      A, B with whole significands, and exponents from −20 to 20: the products must give the bits back
+    whole numbers    entries in {−1, 0, 1} times odd numbers below 2¹³: every partial sum is below 2²⁴
+    one tap          a kernel that is 1 in one place moves the image by a tap
+    scaling          f(2x) = 2 f(x) for what is linear
 
 A bound grows with the length n of a sum and soon hides that the operands were cut to ten bits; a probe sees that at any
 length. Shapes are multiples of 128 too: kernels of lower precision are often chosen there only.

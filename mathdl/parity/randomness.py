@@ -39,8 +39,6 @@ def randomness(dtype: str, seed: int) -> Iterator[Case]:
     yield _case("initialize", f"{len(network.layers)} layers, He and Glorot", weights, seed)
 
 
-def _case(
-    op: str, what: str, evaluate: object, seed: int, expected: Mapping[str, np.ndarray] | None = None
-) -> Case:
+def _case(op: str, what: str, evaluate: object, seed: int, expected: Mapping[str, np.ndarray] | None = None) -> Case:
     references = None if expected is None else lambda: {n: Reference(v, 0.0, "exact") for n, v in expected.items()}
     return Case("randomness", op, what, evaluate, exact=True, references=references, seed=seed)  # type: ignore[arg-type]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, NamedTuple
 
-from mathdl.notation import flat_name
 from mathdl.parity.checking import SIGMAS, Pair
 from mathdl.parity.compare import INFLATION
 from mathdl.parity.ops import shipped
-from mathdl.parity.rows import BLIND, FAIL, PASS, SUITES, WARN, Row, figure
+from mathdl.parity.rows import BLIND, FAIL, PASS, RAISED, SUITES, WARN, Row, figure
 from mathdl.parity.signatures import Signature
 
 FORMAT = "mathdl parity 1"
@@ -66,7 +64,7 @@ class Report:
         placed = sorted((row for row in failures if row.order), key=lambda row: row.order)
         if placed:
             first = placed[0]
-            tensor = first.tensor if first.tensor != "raised" else first.group
+            tensor = first.tensor if first.tensor != RAISED else first.group
             found.append(f"first unexplained difference: {tensor}, minibatch {{{first.minibatch}}} ({first.what})")
         if failures:
             ops = sorted({row.op for row in failures})
@@ -91,7 +89,9 @@ class Report:
                 found.append(f"{side} does not repeat its bits: {len(unsteady)} rows ({ops})")
         improbable = [row for row in self.rows if (row.comparison.probable_ratio or 0.0) > 1 and row.verdict != FAIL]
         if improbable:
-            found.append(f"{len(improbable)} rows are within the bound and yet improbable, the first {improbable[0].id}")
+            found.append(
+                f"{len(improbable)} rows are within the bound and yet improbable, the first {improbable[0].id}"
+            )
         ambiguous = sum(row.ambiguous for row in self.rows)
         if ambiguous:
             found.append(f"{ambiguous} decisions (ReLU, max pooling) lie within the bound: either way is right there")

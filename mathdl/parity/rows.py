@@ -10,11 +10,13 @@ Every figure comes with the entry that it was taken at, so that it can be recomp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import inf, isfinite
 from typing import Any
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
+RAISED = "raised"
+"""What stands for the tensor where a side raised an error."""
 SUITES = ("probes", "ops", "step", "special", "randomness")
 """The suites, in the order in which they run and are printed."""
 

@@ -114,9 +114,7 @@ def cases(
         yield from randomness(dtype, seed)
 
 
-def subject_of(
-    trainer: Trainer, X: Any, Y: Any, name: str = "network", trained: Parameters | None = None
-) -> Subject:
+def subject_of(trainer: Trainer, X: Any, Y: Any, name: str = "network", trained: Parameters | None = None) -> Subject:
     """The network of a trainer, on data as `fit` takes them; `trained`: θ of a training that has ended (by default the
     trainer's own, if it has trained)."""
     own = Trainer(

@@ -14,7 +14,7 @@ from mathdl.network import Network
 from mathdl.optimizers import SGD
 from mathdl.parity.checking import Pair, check
 from mathdl.parity.faults import Fault
-from mathdl.parity.rows import FAIL, SUITES, WARN, Row
+from mathdl.parity.rows import FAIL, RAISED, SUITES, WARN, Row
 from mathdl.parity.running import cases, open_pair
 from mathdl.parity.subject import Subject
 
@@ -28,6 +28,7 @@ class Outcome(NamedTuple):
     expected: str
     """FAIL, WARN, or PASS without any fault."""
     found: str
+    """What it was found as; "survives", or "an error": a fault that raises shows nothing."""
     row: str
     """The first row that found it, empty if none did."""
 
@@ -52,6 +53,8 @@ def try_fault(fault: Fault, pair: Pair) -> Outcome:
     spoilt = replace(pair, b=replace(pair.b, spoilt=fault.in_place))
     warned = ""
     for row in rows(spoilt, fault.expected):
+        if row.tensor == RAISED:
+            return Outcome(fault.name, fault.verdict, "an error", "; ".join(row.failures))
         if row.verdict == FAIL:
             return Outcome(fault.name, fault.verdict, FAIL, row.id)
         if row.verdict == WARN and not warned:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from math import inf
+from textwrap import wrap
 from typing import NamedTuple
 
 from mathdl.parity.report import FOOTER, Line, Report
-from mathdl.parity.rows import BLIND, FAIL, WARN, Entry, Row, figure
+from mathdl.parity.rows import FAIL, PASS, WARN, Entry, Row, figure
 
 WIDTH = 100
 _MOST_FAILURES = 8
 """Rows that fail and are shown one by one."""
+_MOST_LINES = 8
+"""Lines of a suite, where not every op is asked for."""
 _COLUMNS = ("", "proposition", "rows", "ratio", "a/ref", "b/ref", "resolves", "equal", "")
 _WIDTHS = (31, 19, 4, 6, 6, 6, 8, 5, 4)
 _TITLES = {
-    "probes": "probes: nothing is rounded, every bit must agree",
+    "probes": "probes: nothing is rounded, so both sides must have the exact values",
     "ops": "ops: from the same bits, against the bound of one operation",
     "step": "step: a whole update from a common state, the bound carried through the network",
     "special": "special: NaN, infinities, zeros, subnormal numbers, ties, extreme logits",
@@ -31,13 +33,13 @@ class Text(NamedTuple):
     style: str = ""
 
 
-def text(report: Report, every_row: bool = False) -> str:
+def text(report: Report, every: str = "") -> str:
     """The report as one string."""
-    return "\n".join(line.text for line in lines(report, every_row))
+    return "\n".join(line.text for line in lines(report, every))
 
 
-def lines(report: Report, every_row: bool = False) -> Iterator[Text]:
-    """The report, line by line; `every_row` lists all rows, not the worst of each op."""
+def lines(report: Report, every: str = "") -> Iterator[Text]:
+    """The report, line by line. `every`: "op" for a line for each op, "row" for each row; else what stands out."""
     pair = report.pair
     dtypes = pair.a.dtype if pair.alike else f"{pair.a.dtype} and {pair.b.dtype}"
     machine = f", products of {pair.precision}" if pair.precision else ""
@@ -50,16 +52,15 @@ def lines(report: Report, every_row: bool = False) -> Iterator[Text]:
     if len(failures) > _MOST_FAILURES:
         yield Text("")
         yield Text(f"… and {len(failures) - _MOST_FAILURES} more rows that fail (--json FILE has them all)", "red")
-    if every_row:
+    for suite, group in groupby(report.lines(), key=lambda line: line.suite):
         yield Text("")
-        for row in report.rows:
-            yield from _row(row)
-    else:
-        for suite, group in groupby(report.lines(), key=lambda line: line.suite):
-            yield Text("")
-            yield Text(_TITLES[suite], "bold")
-            yield Text(_cells(_COLUMNS), "dim")
-            yield from map(_line, group)
+        yield Text(_TITLES[suite], "bold")
+        if every == "row":
+            for row in report.rows:
+                if row.suite == suite:
+                    yield from _row(row)
+        else:
+            yield from _table(list(group), len(report.rows) if every else _MOST_LINES)
     yield Text("")
     style = {FAIL: "bold red", WARN: "bold yellow"}.get(report.verdict, "bold green")
     first, *others = report.sentences
@@ -67,6 +68,27 @@ def lines(report: Report, every_row: bool = False) -> Iterator[Text]:
     for sentence in others:
         yield from (Text(wrapped) for wrapped in _wrap(sentence))
     yield Text(FOOTER, "dim")
+
+
+def _table(group: list[Line], most: int) -> Iterator[Text]:
+    """The worst lines first, `most` of them (and all that fail); the others in one line."""
+    ranked = sorted(group, key=lambda line: (line.verdict != FAIL, line.verdict != WARN, -line.ratio))
+    shown = [line for k, line in enumerate(ranked) if k < most or line.verdict == FAIL]
+    if all(line.verdict == PASS and line.ratio == 0 for line in group) and most < len(group):
+        shown = []
+    if shown:
+        yield Text(_cells(_COLUMNS), "dim")
+        yield from map(_line, shown)
+    rest = ranked[len(shown) :]
+    if rest:
+        more = "and " if shown else ""
+        rows, largest = sum(line.rows for line in rest), max(line.ratio for line in rest)
+        above = "every difference is 0" if largest == 0 else f"ratios of {figure(largest)} and less"
+        yield Text(f"{more}{_count(len(rest), 'op')}, {_count(rows, 'row')}: {above}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _line(line: Line) -> Text:
@@ -125,6 +147,4 @@ def _row(row: Row) -> Iterator[Text]:
 
 
 def _wrap(sentence: str, width: int = WIDTH) -> list[str]:
-    from textwrap import wrap
-
     return wrap(sentence, width, break_long_words=False, break_on_hyphens=False) or [""]
