@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Pair:
 
 def check(case: Case, pair: Pair) -> Iterator[Row]:
     """The rows of a case, one for each result; one that fails if a side raises an error."""
+    if pair.precision is not None and case.suite == "probes":
+        case = replace(case, exact=False)  # operands may be rounded: the bound says how far that goes
     runs = []
     for name, side in (("a", pair.a), ("b", pair.b)):
         try:

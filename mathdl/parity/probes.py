@@ -68,7 +68,7 @@ def signs_and_zeros(dtype: str, *shape: int, seed: tuple[int, ...]) -> NDArray[n
 
 def odd_numbers(dtype: str, length: int, *shape: int, seed: tuple[int, ...]) -> NDArray[np.floating]:
     """Odd whole numbers with the most bits (at most 13) of which `length` can be added exactly in float32."""
-    largest = max(min(_ODD, 2**24 // (2 * length)), 2)
+    largest = max(min(_ODD, 2**24 // length), 2)
     return (2 * np.random.default_rng(seed).integers(-largest // 2, largest // 2, shape) + 1).astype(dtype)
 
 
@@ -152,7 +152,8 @@ def whole_numbers(layer: Layer, input: Shape, dtype: str, seed: int) -> Case:
     output, shapes = layer.shapes(input)[0], sorted(parameter_shapes(layer, input).items())
     X = signs_and_zeros(dtype, _B, *input, seed=(seed, 5))
     large = {
-        name: odd_numbers(dtype, prod(shape[:-1]), *shape, seed=(seed, 6, k)) for k, (name, shape) in enumerate(shapes)
+        name: odd_numbers(dtype, prod(shape[:-1]) + 1, *shape, seed=(seed, 6, k))
+        for k, (name, shape) in enumerate(shapes)
     }
     small = {name: signs_and_zeros(dtype, *shape, seed=(seed, 7, k)) for k, (name, shape) in enumerate(shapes)}
     most = max([_B * prod(output[:-1]), *(prod(shape) // shape[-2] for _, shape in shapes if len(shape) > 1)])

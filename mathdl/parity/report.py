@@ -71,7 +71,7 @@ class Report:
             count = f"{len(failures)} of {len(self.rows)} rows differ by more than rounding"
             found.append(f"{count}: {', '.join(ops)}")
         found += [f"blind op: no row of {op} sees a relative difference of {BLIND:g}" for op in self.blind]
-        if not found:
+        if self.verdict != FAIL:
             largest = max((row.comparison.ratio for row in self.rows), default=0.0)
             found.append(
                 f"explained by rounding: {len(self.rows)} rows, the largest difference {figure(largest)} of its bound"
@@ -82,6 +82,9 @@ class Report:
     def _notes(self) -> list[str]:
         """What is allowed and worth a word."""
         found = []
+        if self.pair.precision is not None:
+            seen = {signature.side for signature in self.signatures}
+            found += [f"no product of {side} shows {self.pair.precision}" for side in ("a", "b") if side not in seen]
         for side in ("a", "b"):
             unsteady = [row for row in self.rows if not (row.repeats_a if side == "a" else row.repeats_b)]
             if unsteady:

@@ -104,10 +104,10 @@ class Row:
         """Why the row fails: what no rounding explains."""
         c, found = self.comparison, list(self.comparison.patterns)
         if not c.ratio <= 1 and c.worst is not None:
-            found.append("not exact" if self.exact else f"{figure(c.ratio)} times the bound")
+            found.append("not the same" if self.exact else f"{figure(c.ratio)} times the bound")
         for side, ratio in (("a", c.a_ratio), ("b", c.b_ratio)):
             if ratio is not None and not ratio <= 1:
-                found.append(f"{side} is {figure(ratio)} times the bound off its reference")
+                found.append(f"{side} is off" if self.exact else f"{side} is off by {figure(ratio)} times its bound")
         return tuple(found)
 
     @property

@@ -11,7 +11,7 @@ from mathdl.parity.report import FOOTER, Line, Report
 from mathdl.parity.rows import FAIL, PASS, WARN, Entry, Row, figure
 
 WIDTH = 100
-_MOST_FAILURES = 8
+_MOST_FAILURES = 6
 """Rows that fail and are shown one by one."""
 _MOST_LINES = 8
 """Lines of a suite, where not every op is asked for."""
@@ -45,13 +45,14 @@ def lines(report: Report, every: str = "") -> Iterator[Text]:
     machine = f", products of {pair.precision}" if pair.precision else ""
     yield Text(f"a: {pair.a.name}, b: {pair.b.name}, in {dtypes}{machine}", "bold")
     yield from (Text(wrapped) for wrapped in _wrap(", ".join(f"{k} {v}" for k, v in report.about.items())))
-    failures = report.failures
+    failures = list({row.group: row for row in reversed(report.failures)}.values())[::-1]  # the first of each group
     for row in failures[:_MOST_FAILURES]:
         yield Text("")
         yield from _failure(row)
-    if len(failures) > _MOST_FAILURES:
+    rest = len(report.failures) - len(failures[:_MOST_FAILURES])
+    if rest:
         yield Text("")
-        yield Text(f"… and {len(failures) - _MOST_FAILURES} more rows that fail (--json FILE has them all)", "red")
+        yield Text(f"and {_count(rest, 'row')} more that fail: --rows prints every row, --json FILE writes them", "red")
     for suite, group in groupby(report.lines(), key=lambda line: line.suite):
         yield Text("")
         yield Text(_TITLES[suite], "bold")
