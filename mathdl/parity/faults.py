@@ -133,7 +133,7 @@ def _function(fault: str, text: str) -> Callable[..., Any]:
         "host": lambda A: arrays.to_host(A) if arrays.is_array(A) else A,
         "rounded": lambda A, bits: _like(A, signatures.rounded(arrays.to_host(A), bits)),
         "truncated": lambda A, bits: _like(A, signatures.truncated(arrays.to_host(A), bits)),
-        "half": lambda A: _like(A, arrays.to_host(A).astype(np.float16).astype(A.dtype)),
+        "half": lambda A: _like(A, signatures.half(arrays.to_host(A))),
         "flushed": _flushed,
         "reordered": _reordered,
     }

@@ -52,12 +52,12 @@ def probes(dtype: str, seed: int, largest: int = LENGTHS[-1]) -> Iterator[Case]:
     yield from _one_tap(dtype, seed)
 
 
-def full_significands(dtype: str, *shape: int, seed: tuple[int, ...]) -> NDArray[np.floating]:
-    """Numbers ±1.xxx…1 · 2ᵉ with every bit of the significand drawn and the last one 1, e from −20 to 20."""
+def full_significands(dtype: str, *shape: int, seed: tuple[int, ...], reach: int = 20) -> NDArray[np.floating]:
+    """Numbers ±1.xxx…1 · 2ᵉ with every bit of the significand drawn and the last one 1, e from −`reach` to `reach`."""
     rng = np.random.default_rng(seed)
     bits = np.finfo(dtype).nmant
     fractions = rng.integers(2**bits, size=shape, dtype=np.int64) | 1
-    signs, exponents = rng.choice([-1.0, 1.0], shape), rng.integers(-20, 21, shape)
+    signs, exponents = rng.choice([-1.0, 1.0], shape), rng.integers(-reach, reach + 1, shape)
     return np.asarray(np.ldexp(signs * (1.0 + fractions * 2.0**-bits), exponents), dtype=dtype)
 
 

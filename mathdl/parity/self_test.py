@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 def self_test(faults: Iterable[Fault], dtype: str = "float32") -> list[Outcome]:
     """First the sides as they are, which must agree; then each fault in b, the CPU with sums in another order."""
     pair = open_pair("cpu", "permuted", dtype)
-    healthy = next((row for row in rows(pair, "") if row.verdict == FAIL), None)
+    healthy = next((row for suite in SUITES for row in rows(pair, f"{suite}/") if row.verdict == FAIL), None)
     outcomes = [Outcome(HEALTHY, "PASS", "PASS" if healthy is None else FAIL, "" if healthy is None else healthy.id)]
     return outcomes + [try_fault(fault, pair) for fault in faults]
 
@@ -50,7 +50,7 @@ def try_fault(fault: Fault, pair: Pair) -> Outcome:
     """Give b the fault, and look for a row that finds it: a failure at once, a warning if nothing fails."""
     with fault.in_place():
         pass  # raises what is wrong with the fault itself, which on a side would count as found
-    spoilt = replace(pair, b=replace(pair.b, spoilt=fault.in_place))
+    spoilt = with_fault(pair, fault)
     warned = ""
     for row in rows(spoilt, fault.expected):
         if row.tensor == RAISED:
@@ -62,10 +62,16 @@ def try_fault(fault: Fault, pair: Pair) -> Outcome:
     return Outcome(fault.name, fault.verdict, WARN if warned else "survives", warned)
 
 
+def with_fault(pair: Pair, fault: Fault) -> Pair:
+    """The pair, with the fault in b."""
+    return replace(pair, b=replace(pair.b, spoilt=fault.in_place))
+
+
 def rows(pair: Pair, beginning: str) -> Iterator[Row]:
-    """The rows whose ids begin so; a small network is among the cases."""
+    """The rows whose ids begin so, of small shapes; all rows, of every size, if that is empty. Some are of a network."""
     suite, _, op = beginning.partition("/")
-    for case in cases(pair, [small_network(pair.inputs)], [suite] if suite in SUITES else SUITES, 0, real_sizes=not op):
+    suites = [suite] if suite in SUITES else SUITES
+    for case in cases(pair, [small_network(pair.inputs)], suites, 0, real_sizes=not beginning):
         if case.op == op.partition("/")[0] or not op:
             yield from (row for row in check(case, pair) if row.id.startswith(beginning))
 

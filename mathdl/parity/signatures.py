@@ -5,17 +5,16 @@ In A I every entry of A comes back as the product took it, so it says to how man
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mathdl.arrays import Array
 from mathdl.parity.checking import Pair
 from mathdl.parity.probes import LENGTHS, full_significands
 from mathdl.parity.sides import Side
-
-FORMATS = {"TF32": 11, "bfloat16": 8}
-"""Format that has the exponents of float32 → bits of its significand."""
 
 
 class Signature(NamedTuple):
@@ -47,22 +46,26 @@ def signatures(pair: Pair) -> list[Signature]:
 
 def cut_to(side: Side, n: int) -> str | None:
     """The format that A I shows at the contraction length n, or None."""
-    A = full_significands("float32", 64, n, seed=(n,))
-    I = np.eye(n, min(n, 128), dtype=np.float32)
-    try:
-        product = side.run(lambda side: {"A I": side.device.namespace.matmul(side.put(A), side.put(I))})["A I"]
-    except Exception:  # the probe has said so
-        return None
-    A = A[:, : I.shape[1]]
-    for format, bits in FORMATS.items():
-        if np.array_equal(product, rounded(A, bits)) or np.array_equal(product, truncated(A, bits)):
+    for reach, format, cuts in _CUTS:
+        A = full_significands("float32", 64, n, seed=(n,), reach=reach)
+        I = np.eye(n, min(n, 128), dtype=np.float32)
+        try:
+            product = side.run(lambda side: _product(side, A, I))["A I"]  # noqa: B023
+        except Exception:  # the probe has said so
+            return None
+        if any(np.array_equal(product, cut(A[:, : I.shape[1]])) for cut in cuts):
             return format
-    with np.errstate(all="ignore"):
-        halves = A.astype(np.float16).astype(np.float32)
-    inside = np.isfinite(halves) & np.isfinite(product)
-    if np.any(inside) and not np.array_equal(product, A) and np.array_equal(product[inside], halves[inside]):
-        return "float16"
     return None
+
+
+def _product(side: Side, A: NDArray[Any], I: NDArray[Any]) -> dict[str, Array]:
+    return {"A I": side.device.namespace.matmul(side.put(A), side.put(I))}
+
+
+def half(A: NDArray[Any]) -> NDArray[Any]:
+    """A as float16 holds it."""
+    with np.errstate(over="ignore"):
+        return A.astype(np.float16).astype(A.dtype)
 
 
 def rounded(A: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -75,3 +78,12 @@ def truncated(A: NDArray[Any], bits: int) -> NDArray[Any]:
     """A with significands of so many bits, the others dropped."""
     significand, exponent = np.frexp(A.astype(np.float64))
     return np.asarray(np.ldexp(np.trunc(significand * 2.0**bits), exponent - bits), dtype=A.dtype)
+
+
+_CUTS: tuple[tuple[int, str, tuple[Callable[[NDArray[Any]], NDArray[Any]], ...]], ...] = (
+    (20, "TF32", (lambda A: rounded(A, 11), lambda A: truncated(A, 11))),
+    (20, "bfloat16", (lambda A: rounded(A, 8), lambda A: truncated(A, 8))),
+    (8, "float16", (half,)),
+)
+"""The exponents that are probed (those of float16 reach from −14 to 15), the format, and what it makes of A. TF32 has
+significands of 11 bits, bfloat16 of 8, both the exponents of float32."""
