@@ -59,6 +59,7 @@ from mathdl.optimizers import SGD as SGD
 from mathdl.optimizers import Adam as Adam
 from mathdl.optimizers import AdamW as AdamW
 from mathdl.optimizers import RMSprop as RMSprop
+from mathdl.parity import parity as parity
 from mathdl.training.callbacks import EarlyStopping as EarlyStopping
 from mathdl.training.model import Model as Model
 from mathdl.training.model import load as load
@@ -121,6 +122,7 @@ __all__ = [
     "initializers",
     "load",
     "metrics",
+    "parity",
     "schedules",
 ]
 

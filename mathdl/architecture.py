@@ -45,6 +45,22 @@ def record_to_dict(value: Any) -> Record:
     return {"kind": type(value).__name__} | {name: _plain(v) for name, v in stored.items() if v is not None}
 
 
+def written(value: Any) -> str:
+    """A layer, a loss, an optimizer … as one writes it: ``Conv2D(32, 3, padding='same')``, without its defaults."""
+    if isinstance(value, list | tuple) and any(map(is_dataclass, value)):
+        return f"[{', '.join(map(written, value))}]"
+    if not is_dataclass(value):
+        return repr(value)
+    words = []
+    for field in fields(value):
+        own = getattr(value, field.name)
+        if field.default is MISSING and field.default_factory is MISSING:
+            words.append(written(own))
+        elif own != field.default:
+            words.append(f"{field.name}={written(own)}")
+    return f"{type(value).__name__}({', '.join(words)})"
+
+
 def layer_to_dict(layer: Layer) -> Record:
     """The layer as a record. Raises `UsageError` where no record can describe it."""
     name = type(layer).__name__

@@ -54,7 +54,8 @@ class Objective:
         self.depth = network.L - 1 if paired else network.L
         """The layers that are run: all, or all but the one that the loss is fused with."""
         self.chain: Chain = {l: network.chain[l] for l in range(1, self.depth + 1)}
-        self._step_loss: Loss = replace(loss, logits=True) if paired else loss  # type: ignore[type-var]
+        self.step_loss: Loss = replace(loss, logits=True) if paired else loss  # type: ignore[type-var]
+        """The loss in the form in which a step computes it."""
         self._tail: Layer | None = last if paired else _OUTPUT_OF_LOGITS[loss.kind] if logits else None
 
     def gradient(
@@ -70,13 +71,13 @@ class Objective:
     ) -> tuple[Array, Array, dict[int, Cache]]:
         """(J, A, tape) for a shard; its part of ∂J/∂θ is written to `into`, from the last layer down to `first`."""
         A, tape = chain_forward(self.chain, params.tree, X, contexts)
-        J, cache = self._step_loss.forward(A, Y, weights, total)
-        chain_backward(self.chain, self._step_loss.backward(cache), tape, into, False, first)
+        J, cache = self.step_loss.forward(A, Y, weights, total)
+        chain_backward(self.chain, self.step_loss.backward(cache), tape, into, False, first)
         return J, A, tape
 
     def instance_losses(self, A: Array, Y: Array) -> Array:
         """ℓ(i) for each instance, of what the objective's layers put out."""
-        return self._step_loss.instance_losses(A, Y)
+        return self.step_loss.instance_losses(A, Y)
 
     def forward(self, params: Parameters, X: Array, contexts: Mapping[int, Context]) -> Array:
         """What the objective's layers put out: logits where the loss is fused."""

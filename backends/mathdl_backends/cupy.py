@@ -5,6 +5,7 @@ Steps run eagerly, on the current stream, and are not cut into shards.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -78,6 +79,27 @@ def lives_on(A: Any, handle: Any) -> bool:
 
 def to_host(A: Any) -> Any:
     return _cupy().asnumpy(A)
+
+
+def about(handle: Any) -> Mapping[str, str]:
+    """The GPU, its driver, and how CuPy multiplies matrices of float32 there: what a comparison of devices reports.
+
+    CuPy reads CUPY_TF32 at the first product and keeps what it found, so it is asked, and not the environment.
+    """
+    cupy = _cupy()
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(handle.id)["name"]
+    found = {
+        "GPU": name.decode() if isinstance(name, bytes) else str(name),
+        "CuPy": str(cupy.__version__),
+        "CUDA": str(runtime.runtimeGetVersion()),
+        "driver": str(runtime.driverGetVersion()),
+    }
+    compute_type = getattr(cupy._core, "get_compute_type", None)
+    if compute_type is not None:
+        found["compute type of float32"] = str(compute_type("f"))
+    settings = ("CUPY_TF32", "NVIDIA_TF32_OVERRIDE")
+    return found | {name: os.environ[name] for name in settings if name in os.environ}
 
 
 def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:

@@ -16,7 +16,11 @@ from typing import Any, NoReturn
 from mathdl import __version__
 from mathdl.errors import MathdlError, NonFiniteError, OutOfMemoryError, UsageError, unknown_name
 
-COMMANDS = ("train", "evaluate", "predict", "summary", "notation", "prove", "gradcheck", "doctor")
+COMMANDS = (
+    *("train", "evaluate", "predict", "summary"),
+    *("gradcheck", "prove", "parity"),
+    *("notation", "doctor"),
+)
 """The commands, in the order of help; each is `mathdl.cli.<name>`."""
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
 from math import prod
 from typing import Any, NamedTuple
 
+from mathdl.architecture import written
 from mathdl.arrays import Shape, flatten_tree
 from mathdl.cli.arguments import one_of, positive, shape
 from mathdl.cli.models import TASKS, build
@@ -81,16 +81,8 @@ def lines(chain: Chain, input: Shape, path: tuple[int, ...] = ()) -> Iterator[Li
 
 
 def describe(layer: Layer) -> str:
-    """A layer as one writes it: ``Conv2D(32, 3, padding='same')``, without what is at its default."""
-    words = []
-    for field in fields(layer):  # type: ignore[arg-type]
-        value = getattr(layer, field.name)
-        if field.default is MISSING and field.default_factory is MISSING:
-            words.append(repr(value))
-        elif value != field.default:
-            words.append(f"{field.name}={value!r}")
-    inside = "…" if isinstance(layer, Residual) else ", ".join(words)
-    return f"{type(layer).__name__}({inside})"
+    """A layer as one writes it; what is inside a residual layer has lines of its own."""
+    return "Residual(…)" if isinstance(layer, Residual) else written(layer)
 
 
 def _count(parameters: Any) -> int:

@@ -175,16 +175,26 @@ def _on_integers(operation: Any, *operands: RoundedArray) -> RoundedArray:
 
 
 def together(*operands: Operand) -> tuple[RoundedArray, ...]:
-    """Operands in their common dtype; Python numbers take that of the arrays."""
+    """Operands in their common dtype; Python numbers take that of the arrays.
+
+    A machine may round such a number to float32, or keep it in a wider format: its ball holds both.
+    """
     for x in operands:
         if not isinstance(x, RoundedArray | bool | int | float) or isinstance(x, np.generic):
             raise TypeError(f"an array of the rounding backend goes with its like and Python numbers, not {type(x)!r}")
     dtype = np.result_type(*(x.dtype if isinstance(x, RoundedArray) else x for x in operands))
-    return tuple(as_dtype(x, dtype) for x in operands)
+    return tuple(_number(x, dtype) if isinstance(x, float) else as_dtype(x, dtype) for x in operands)
+
+
+@np.errstate(over="ignore")
+@np.errstate(over="ignore")
+def _number(x: float, dtype: Any) -> RoundedArray:
+    rounded = float(dtype.type(x))
+    return RoundedArray(np.asarray(x), np.asarray(abs(x - rounded) if abs(x) < np.inf else 0.0), dtype)
 
 
 def as_dtype(x: Operand, dtype: Any) -> RoundedArray:
-    """x in another dtype, rounded where that is narrower; x itself if it has it. A Python number is rounded at once."""
+    """x in another dtype, rounded where that is narrower; x itself if it has it. A Python number is stored: rounded."""
     dtype = np.dtype(dtype)
     if not isinstance(x, RoundedArray):
         return exact(np.asarray(x, dtype=dtype))

@@ -64,7 +64,10 @@ class Context(NamedTuple):
         return self.machine.gamma(n, u or self.format.u) + self.machine.gamma(n, U64)
 
     def is_number(self, value: Numbers) -> Numbers:
-        """Where the values are numbers of the format. Of float64 none is: whether it was rounded cannot be seen."""
+        """Where the values, if they were evaluated without an error, are numbers of the format.
+
+        In float64 nothing is known to be: whether its evaluation was rounded cannot be seen.
+        """
         if self.format.u == U64:
             return np.zeros(np.shape(value), dtype=bool)
         return value.astype(np.float32) == value
@@ -88,9 +91,12 @@ def rounded(value: Numbers, error: Numbers, at: Context, tiny: float, exact: Num
 
 
 def add(x: Ball, y: Ball, at: Context) -> Ball:
-    """x + y."""
+    """x + y. With 0 it is exact."""
     value, error = x.value + y.value, x.error + y.error
-    return rounded(value, error, at, at.tiny_sum, _is_zero(x) | _is_zero(y) | ((error == 0) & at.is_number(value)))
+    back = value - x.value  # as Knuth's TwoSum finds what the evaluation itself rounded off
+    rest = (x.value - (value - back)) + (y.value - back)
+    exact = (error == 0) & (rest == 0) & at.is_number(value)
+    return rounded(value, error, at, at.tiny_sum, _is_zero(x) | _is_zero(y) | exact)
 
 
 def subtract(x: Ball, y: Ball, at: Context) -> Ball:

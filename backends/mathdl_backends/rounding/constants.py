@@ -11,8 +11,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from mathdl_backends.rounding.machine import FORMATS, Format
-
 FILE = "constants.json"
 
 
@@ -25,7 +23,6 @@ def table() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def ulps(name: str, format: Format = FORMATS["float64"]) -> float:
-    """The most units in the last place that the function may be off by, in the format (float64 by default)."""
-    dtype = next(dtype for dtype, each in FORMATS.items() if each == format)
+def ulps(name: str, dtype: str) -> float:
+    """The most units in the last place that the function may be off by, in float32 or float64."""
     return float(table()[name][dtype]["bound"])

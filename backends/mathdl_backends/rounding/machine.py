@@ -37,6 +37,7 @@ U64 = 2.0**-53
 class Format(NamedTuple):
     """A floating-point format: unit roundoff u, half its least subnormal number, its least normal and largest one."""
 
+    name: str
     u: float
     tiny: float
     normal: float
@@ -44,14 +45,14 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "float32": Format(2.0**-24, 2.0**-150, 2.0**-126, float(np.finfo(np.float32).max)),
-    "float64": Format(2.0**-53, 2.0**-1074, 2.0**-1022, float(np.finfo(np.float64).max)),
+    "float32": Format("float32", 2.0**-24, 2.0**-150, 2.0**-126, float(np.finfo(np.float32).max)),
+    "float64": Format("float64", 2.0**-53, 2.0**-1074, 2.0**-1022, float(np.finfo(np.float64).max)),
 }
 
 PRODUCTS = {
-    "tf32": Format(2.0**-10, 2.0**-126, 2.0**-126, FORMATS["float32"].largest),
-    "bf16": Format(2.0**-8, 2.0**-126, 2.0**-126, FORMATS["float32"].largest),
-    "fp16": Format(2.0**-11, 2.0**-25, 2.0**-14, 65504.0),
+    "tf32": Format("tf32", 2.0**-10, 2.0**-126, 2.0**-126, FORMATS["float32"].largest),
+    "bf16": Format("bf16", 2.0**-8, 2.0**-126, 2.0**-126, FORMATS["float32"].largest),
+    "fp16": Format("fp16", 2.0**-11, 2.0**-25, 2.0**-14, 65504.0),
 }
 """Formats that the operands of matrix products of float32 may be rounded to, with sums in float32. u of TF32 is that of
 truncation (2⁻¹¹ if it rounds); subnormal numbers of TF32 and bfloat16 may be flushed to zero."""

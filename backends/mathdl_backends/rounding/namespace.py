@@ -148,7 +148,7 @@ def _function(name: str, evaluate: Callable[[Any], Any], spread: Callable[[Ball]
     """f with the constants of H3, from how to evaluate it and how far it takes a ball."""
 
     def rule(x: Ball, at: Context) -> Ball:
-        return bounds.function(evaluate(x.value), spread(x), ulps(name, at.format), ulps(name), at)
+        return bounds.function(evaluate(x.value), spread(x), ulps(name, at.format.name), ulps(name, "float64"), at)
 
     def f(x: RoundedArray, /) -> RoundedArray:
         return elementwise(rule, x)
