@@ -10,6 +10,8 @@
 `mathdl notation` prints what the letters mean.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from mathdl import data as data
 from mathdl import errors as errors
 from mathdl import initializers as initializers
@@ -62,6 +64,9 @@ from mathdl.training.model import Model as Model
 from mathdl.training.model import load as load
 from mathdl.training.trainer import Trainer as Trainer
 
+if TYPE_CHECKING:
+    from mathdl.theory.gradients import check_gradients as check_gradients
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -110,6 +115,7 @@ __all__ = [
     "Softplus",
     "Tanh",
     "Trainer",
+    "check_gradients",
     "data",
     "errors",
     "initializers",
@@ -117,3 +123,12 @@ __all__ = [
     "metrics",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What checks is imported when it is asked for: those who train do not wait for it."""
+    if name == "check_gradients":
+        from mathdl.theory.gradients import check_gradients
+
+        return check_gradients
+    raise AttributeError(f"module 'mathdl' has no attribute {name!r}")

@@ -6,12 +6,13 @@ dictionary look-up by the type of A, so the same layer code runs on every backen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import mathdl_backends
 from mathdl.errors import DataError, DeviceError, unknown_name
@@ -187,6 +188,14 @@ class Vector(Mapping[str, Array]):
             start += prod(shape)
         self.tree: Tree = _nest(shapes, self._views)
 
+    def seen_through(self, view: Callable[[Array], Array]) -> Self:
+        """A twin on the same memory, whose arrays are `view` of these."""
+        twin = copy(self)
+        twin.vector = view(self.vector)
+        twin._views = {name: view(A) for name, A in self._views.items()}
+        twin.tree = _nest(self.shape_tree, twin._views)
+        return twin
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._views[name]
@@ -217,6 +226,11 @@ def flatten_tree(tree: Tree, path: tuple[int, ...] = ()) -> dict[str, Any]:
         else:
             flat[flat_name(key, path)] = value
     return flat
+
+
+def map_tree(view: Callable[[Any], Any], tree: Tree) -> dict[Any, Any]:
+    """The tree with `view` of each of its values."""
+    return {key: map_tree(view, value) if isinstance(value, Mapping) else view(value) for key, value in tree.items()}
 
 
 def _nest(shapes: Tree, views: Mapping[str, Array], path: tuple[int, ...] = ()) -> Tree:

@@ -9,9 +9,9 @@ Source: Jiang, section 4 (k layers); Kasliwal, section 2 (A^{[l]{m}(i)}, n^{[l]}
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 from mathdl import arrays, random
@@ -72,6 +72,11 @@ class Parameters(Vector):
         with self.device.active():
             for view, value in pairs:  # only now: values that are refused leave θ as it was
                 view[...] = self.device.put(value, self.dtype)
+
+    def seen_through(self, view: Callable[[Array], Array]) -> Self:
+        twin = super().seen_through(view)
+        twin.state = self.state.seen_through(view)
+        return twin
 
     def copy(self) -> Parameters:
         """The same values in vectors of their own."""

@@ -63,6 +63,7 @@ NAMES = [
     "Adam",
     "AdamW",
     "RMSprop",
+    "check_gradients",
     "data",
     "errors",
     "initializers",
@@ -101,7 +102,8 @@ def test_public_things_say_what_they_are():
 
 
 @pytest.mark.parametrize(
-    "absent", ["cupy", "array_api_strict", "scipy", "sklearn", "hypothesis", "pytest", "rich", "safetensors", "tomli_w"]
+    "absent",
+    ["cupy", "array_api_strict", "scipy", "sklearn", "hypothesis", "pytest", "rich", "safetensors", "sympy", "tomli_w"],
 )
 def test_import_brings_nothing_that_it_does_not_need(absent):
     assert absent not in EXTRA_MODULES

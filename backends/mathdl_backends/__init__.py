@@ -12,19 +12,27 @@ from typing import Any, Protocol
 
 __all__ = ["ARRAYS_FROM", "DEVICES", "MODULES", "Backend", "Execution"]
 
-MODULES = {name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict", "rounding", "permuted")}
+MODULES = {
+    name: f"mathdl_backends.{name}" for name in ("numpy", "cupy", "strict", "symbolic", "dual", "rounding", "permuted")
+}
 """Backend → the module that holds it."""
 
 ARRAYS_FROM = {
     "numpy": "numpy",
     "cupy": "cupy",
     "array_api_strict": "strict",
+    "mathdl_backends.symbolic.array": "symbolic",
+    "mathdl_backends.dual.array": "dual",
     "mathdl_backends.rounding.array": "rounding",
     "mathdl_backends.permuted": "permuted",
 }
 """Module of an array's type, or its top-level package → the backend it belongs to."""
 
-DEVICES = {"cpu": "numpy", "cuda": "cupy", "strict": "strict", "rounding": "rounding", "permuted": "permuted"}
+DEVICES = {
+    "cpu": "numpy",
+    "cuda": "cupy",
+    **{name: name for name in ("strict", "symbolic", "dual", "rounding", "permuted")},
+}
 """Device as users write it (before ``:k``) → backend."""
 
 
@@ -44,6 +52,14 @@ class Execution(Protocol):
 
     def spread(self, task: Callable[[slice], Any], size: int) -> None:
         """`task` on slices that cover 0 … size: for elementwise work, whose bits no cut can change."""
+        ...
+
+    def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
+        """A task that makes the same calls on the same buffers at every call, in a form that is quick to run again.
+
+        `make(view)` makes the task on arrays that are seen through `view`; `writes` are the arrays that it changes. It
+        may answer with buffers of its own, whose values the next call overwrites.
+        """
         ...
 
     def finite(self, J: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from mathdl import __version__
 from mathdl.errors import MathdlError, NonFiniteError, OutOfMemoryError, UsageError, unknown_name
 
-COMMANDS = ("train", "evaluate", "predict", "summary", "notation", "ulp", "doctor")
+COMMANDS = ("train", "evaluate", "predict", "summary", "gradcheck", "ulp", "notation", "doctor")
 """The commands, in the order of help; each is `mathdl.cli.<name>`."""
 
 

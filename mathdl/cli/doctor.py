@@ -21,6 +21,7 @@ OK, ABSENT, BROKEN = "ok", "absent", "broken"
 
 EXTRAS = {
     "array_api_strict": ("the strict backend", 'pip install "mathdl[test]"'),
+    "sympy": ("the symbolic backend", 'pip install "mathdl[theory]"'),
 }
 """Optional package → what it is for, and how to install it."""
 
@@ -58,6 +59,7 @@ def examine() -> list[Finding]:
         "mathdl": _mathdl,
         "NumPy": lambda: metadata.version("numpy"),
         "BLAS": _blas,
+        "compiled steps": _compiled_steps,
         "array-api-compat": lambda: metadata.version("array-api-compat"),
         "safetensors": lambda: metadata.version("safetensors"),
         "self-check": _self_check,
@@ -102,6 +104,12 @@ def _blas() -> str:
     return ", ".join(
         f"{pool['internal_api']} {pool['version'] or ''} ({pool['num_threads']} threads)" for pool in pools
     )
+
+
+def _compiled_steps() -> str:
+    from mathdl_backends.numpy.compiled import why_absent
+
+    return why_absent() or "small steps and multilayer perceptrons run in programs of compiled code"
 
 
 def _self_check() -> str:

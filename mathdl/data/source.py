@@ -7,6 +7,7 @@ A source holds X (n, …), Y and the weights w (n,) or None, as the steps read t
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -27,6 +28,10 @@ class Minibatch(Protocol):
 
     def take(self, first: int, end: int) -> Batch:
         """The instances (first) … (end − 1) of the minibatch."""
+        ...
+
+    def seen_through(self, view: Callable[[Array], Array]) -> Minibatch | None:
+        """The same buffers, with `view` of each array; None where they are other arrays for each minibatch."""
         ...
 
 
@@ -74,6 +79,13 @@ class _GatheredInStep:
         weights = None if source.weights is None else self._take(source.weights, rows, axis=0)
         return self._take(source.X, rows, axis=0), self._take(source.Y, rows, axis=0), weights
 
+    def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
+        twin, source = copy(self), copy(self._source)
+        twin._source, twin._rows = source, view(self._rows)
+        source.X, source.Y = view(source.X), view(source.Y)
+        source.weights = None if source.weights is None else view(source.weights)
+        return twin
+
 
 class Streamed:
     """Rows of a memory map: read, prepared and sent to the device one minibatch at a time."""
@@ -118,3 +130,6 @@ class _ReadBeforeStep:
     def take(self, first: int, end: int) -> Batch:
         X, Y, weights = self._batch
         return X[first:end, ...], Y[first:end, ...], None if weights is None else weights[first:end]
+
+    def seen_through(self, view: Callable[[Array], Array]) -> None:
+        return None

@@ -8,11 +8,11 @@ out as in); a class of one's own that inherits nothing must have every member na
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from mathdl.arrays import Array, Shape, Tree
+from mathdl.arrays import Array, Shape, Tree, map_tree
 
 Cache = Any
 """What `forward` keeps for `backward`: a NamedTuple (or one array), owned by the tape."""
@@ -45,6 +45,16 @@ class Context:
     """The index (i) of the shard's first instance in the minibatch."""
     inner: Mapping[int, Context] = field(default_factory=dict)
     """The contexts of the layers inside this one."""
+
+    def seen_through(self, view: Callable[[Array], Array]) -> Context:
+        """This context, with `view` of its arrays."""
+        return replace(
+            self,
+            state=map_tree(view, self.state),
+            constants=map_tree(view, self.constants),
+            key=None if self.key is None else view(self.key),
+            inner={l: context.seen_through(view) for l, context in self.inner.items()},
+        )
 
 
 @runtime_checkable

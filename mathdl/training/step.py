@@ -13,15 +13,17 @@ and replay it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from mathdl import random
-from mathdl.arrays import Array, Tree, Vector, flatten_tree
+from mathdl.arrays import Array, Tree, Vector, flatten_tree, map_tree
 from mathdl.data.source import Minibatch
 from mathdl.layers.chain import Path, walk
-from mathdl.layers.layer import NOTHING, Cache
+from mathdl.layers.layer import NOTHING, Cache, same
 from mathdl.network import Network, Parameters
 from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
@@ -111,6 +113,7 @@ class Step:
         self.penalties = penalties(network, params)
         self.still = [where for name, where in params.slices.items() if network.is_frozen(split_name(name)[1])]
         self.stateful = [l for l in objective.chain if flatten_tree(params.state.tree.get(l, NOTHING))]
+        self._gradient_tasks, self._update_task = self._tasks()
 
     def __enter__(self) -> Step:
         self.execution.__enter__()
@@ -129,7 +132,7 @@ class Step:
     def run(self) -> bool:
         """Forward, backward, update. False, and nothing is updated, if J is not finite."""
         shards = len(self.plan.cuts)
-        parts = self.execution.map(self._gradient, shards)
+        parts = self.execution.map(lambda shard: self._gradient_tasks[shard](), shards)
         for j in range(self.figures.shape[0]):
             total = parts[0].figures[j]
             for part in parts[1:]:
@@ -137,14 +140,7 @@ class Step:
             self.figures[j : j + 1] = total
         if not self.execution.finite(self.J):
             return False
-        size = self.params.vector.shape[0]
-        if self.penalties or self.clips:
-            self.execution.spread(self._add_shards, size)
-            self._add_penalties()
-            self._clip()
-            self.execution.spread(self._update, size)
-        else:
-            self.execution.spread(self._add_shards_and_update, size)
+        self._update_task()
         self._commit(parts[0].tape)
         return True
 
@@ -158,6 +154,32 @@ class Step:
 
     # -- the parts of a step ------------------------------------------------------------------------------------------
 
+    def _tasks(self) -> tuple[list[Callable[[], _Part]], Callable[[], None]]:
+        """The gradient of each shard, and the update, in the form that the execution runs again and again."""
+        shards = range(len(self.plan.cuts))
+        if self.rows.seen_through(same) is None:
+            return [partial(self._gradient, shard) for shard in shards], self._update
+        recorded, G = self.execution.recorded, [gradient.vector for gradient in self.gradients]
+        gradients = [
+            recorded(lambda view, shard=shard: partial(self.seen_through(view)._gradient, shard), [G[shard]])
+            for shard in shards
+        ]
+        if len(shards) > 1:
+            return gradients, self._update
+        writes = [self.params.vector, G[0], *self.slots.values()]
+        return gradients, recorded(lambda view: self.seen_through(view)._update, writes)
+
+    def seen_through(self, view: Callable[[Array], Array]) -> Step:
+        """This step, on `view` of its arrays."""
+        twin = copy(self)
+        twin.params = self.params.seen_through(view)
+        twin.gradients = [gradient.seen_through(view) for gradient in self.gradients]
+        twin.slots = map_tree(view, self.slots)
+        twin.coefficients, twin.total = view(self.coefficients), view(self.total)
+        twin.contexts = [{l: context.seen_through(view) for l, context in each.items()} for each in self.contexts]
+        twin.rows = self.rows.seen_through(view) or self.rows
+        return twin
+
     def _gradient(self, shard: int) -> _Part:
         first, end = self.plan.cuts[shard]
         X, Y, weights = self.rows.take(first, end)
@@ -166,6 +188,16 @@ class Step:
         )
         figures = [J, *(weighted_mean(metric(A, Y), weights, self.total) for metric in self.metrics.values())]
         return _Part(figures, {l: tape[l] for l in self.stateful})
+
+    def _update(self) -> None:
+        size = self.params.vector.shape[0]
+        if self.penalties or self.clips:
+            self.execution.spread(self._add_shards, size)
+            self._add_penalties()
+            self._clip()
+            self.execution.spread(self._update_slice, size)
+        else:
+            self.execution.spread(self._add_shards_and_update, size)
 
     def _add_shards(self, where: slice) -> None:
         G = self.gradients[0].vector[where]
@@ -187,7 +219,7 @@ class Step:
             G[where] = 0.0  # what is not learnt does not count in the norm
         self.optimizer.clip(G)
 
-    def _update(self, where: slice) -> None:
+    def _update_slice(self, where: slice) -> None:
         G, theta = self.gradients[0].vector, self.params.vector
         c = self.coefficients[1:]
         for segment, decay in self.segments:
@@ -198,7 +230,7 @@ class Step:
 
     def _add_shards_and_update(self, where: slice) -> None:
         self._add_shards(where)
-        self._update(where)
+        self._update_slice(where)
 
     def _commit(self, tape: Mapping[int, Cache]) -> None:
         network = self.objective.network

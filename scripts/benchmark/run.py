@@ -25,7 +25,9 @@ from workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 PACKAGES = ("mathdl", "numpy", "torch", "jax", "scikit-learn")
-_BURST_SECONDS = 0.4
+_BURST_SECONDS = 1.2
+_PAUSE_SECONDS = 0.3
+"""Threads of the one before wait awake for up to 0.2 s, and would be in the way of the next."""
 
 
 class Worker:
@@ -89,7 +91,7 @@ def measure(name: str, workload: Workload, rounds: int, only: set[str] | None) -
         for _ in range(rounds):
             for worker in running:
                 figures[worker.framework].append(worker.burst())
-                time.sleep(0.05)
+                time.sleep(_PAUSE_SECONDS)
     return {framework: _summary(bursts) for framework, bursts in figures.items()}
 
 

@@ -32,8 +32,11 @@ MLP = ("mathdl", "torch", "torch-compile", "jax", "sklearn", "floor")
 CNN = ("mathdl", "torch", "torch-channels-last", "jax", "floor")
 
 WORKLOADS = {
-    "small MLP 64-128-10, B=32": Workload("mlp", 32, (64,), (128,), MLP, 40),
-    **{f"MLP 784-512-256-10, B={B}": Workload("mlp", B, (784,), (512, 256), MLP, 16) for B in (32, 128, 512, 2048)},
+    "small MLP 64-128-10, B=32": Workload("mlp", 32, (64,), (128,), MLP, 200),
+    **{
+        f"MLP 784-512-256-10, B={B}": Workload("mlp", B, (784,), (512, 256), MLP, max(16, 16384 // B))
+        for B in (32, 128, 512, 2048)
+    },
     "CNN 28×28×1, B=64": Workload("cnn", 64, (28, 28, 1), (), CNN, 16),
     "residual CNN 32×32×3, B=128": Workload("residual", 128, (32, 32, 3), (), CNN[:-1], 4),
 }

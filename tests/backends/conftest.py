@@ -8,7 +8,7 @@ from conftest import BACKENDS
 from mathdl import arrays
 
 
-@pytest.fixture(params=sorted([*BACKENDS.values(), "permuted", "rounding"]), scope="session")
+@pytest.fixture(params=sorted([*BACKENDS.values(), "dual", "permuted", "rounding", "symbolic"]), scope="session")
 def backend(request: pytest.FixtureRequest) -> arrays.Device:
     """A device of each usable backend."""
     return arrays.device(request.param)

@@ -105,7 +105,7 @@ def test_functions(backend, name):
         assert backend.backend.lives_on(found, backend.handle)
         assert tuple(found.shape) == expected.shape
         assert host(found).dtype == expected.dtype
-        np.testing.assert_allclose(host(found), expected, rtol=1e-14)
+        np.testing.assert_allclose(host(found), expected, rtol=1e-14, atol=1e-15)
 
 
 def test_isdtype(backend):

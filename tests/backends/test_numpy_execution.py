@@ -22,7 +22,7 @@ from mathdl import primitive
 from mathdl.errors import UsageError
 from mathdl.primitive import reference_only
 from mathdl_backends.numpy.execution import ShardedExecution
-from mathdl_backends.numpy.namespace import matmul, products
+from mathdl_backends.numpy.products import matmul, products
 from support import normal
 
 module = sys.modules["mathdl_backends.numpy.execution"]  # the package has a function of this name
@@ -69,7 +69,7 @@ def nothing_left_behind():
     assert blas_threads() == before
     assert np.geterr() == errors
     assert workers_alive() == []
-    assert products.share is None
+    assert products.run is None
 
 
 @pytest.fixture
@@ -489,35 +489,35 @@ def test_large_products_of_a_step_that_is_not_cut_run_on_the_workers():
     A, B = normal(200, 300), normal(300, 400)
     with ShardedExecution(3, 1, False) as execution:
         assert workers_alive() == []  # hired when there is work for them
-        assert products.share is None
+        assert products.run is None
         execution.map(lambda _: matmul(A, B), 1)
         assert len(workers_alive()) == 2
-        assert products.share is None
+        assert products.run is None
 
 
 def test_products_of_other_threads_are_their_own():
     with ShardedExecution(2, 1, False) as execution, ThreadPoolExecutor(1) as pool:
-        assert execution.map(lambda _: pool.submit(lambda: products.share).result(GUARD), 1) == [None]
+        assert execution.map(lambda _: pool.submit(lambda: products.run).result(GUARD), 1) == [None]
 
 
 @pytest.mark.parametrize("shards", [2, 4])
 def test_products_of_shards_are_not_cut(shards):
     with ShardedExecution(2, shards, False) as execution:
-        assert execution.map(lambda shard: products.share, shards) == [None] * shards
+        assert execution.map(lambda shard: products.run, shards) == [None] * shards
 
 
 def test_executions_that_are_open_at_once_do_not_mix():
     whole, cut = ShardedExecution(2, 1, False), ShardedExecution(2, 2, False)
     with whole, cut:
         for _ in range(2):
-            assert whole.map(lambda _: products.share is not None, 1) == [True]
-            assert cut.map(lambda _: products.share, 2) == [None, None]
-            inside = whole.map(lambda _: (cut.map(lambda shard: products.share, 2), products.share is not None), 1)
+            assert whole.map(lambda _: products.run is not None, 1) == [True]
+            assert cut.map(lambda _: products.run, 2) == [None, None]
+            inside = whole.map(lambda _: (cut.map(lambda shard: products.run, 2), products.run is not None), 1)
             assert inside == [([None, None], True)]
         with pytest.raises(Spoilt):
             whole.map(lambda _: (_ for _ in ()).throw(Spoilt), 1)
-        assert products.share is None
-        whole.spread(lambda where: products.share is None or pytest.fail("shared"), 10)
+        assert products.run is None
+        whole.spread(lambda where: products.run is None or pytest.fail("shared"), 10)
 
 
 # -- what is set, and restored ----------------------------------------------------------------------------------------

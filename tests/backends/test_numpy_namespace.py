@@ -7,10 +7,8 @@ import sys
 import array_api_compat.numpy as compat
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mathdl_backends.numpy.namespace import MOST_PIECES, matmul, matmul_into, namespace, products
+from mathdl_backends.numpy.namespace import namespace
 from support import normal
 
 module = sys.modules["mathdl_backends.numpy.namespace"]  # the package has its array API namespace under this name
@@ -123,94 +121,3 @@ def test_everything_else_is_array_api_compats():
     for name in ("concat", "where", "permute_dims", "stack", "isdtype", "float32", "uint64", "bool"):
         assert getattr(namespace, name) is getattr(compat, name)
     assert not hasattr(namespace, "relu")
-
-
-# -- products --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pieces(monkeypatch):
-    """Products from 100 multiply-adds a piece on are cut; the fixture lists the numbers of their pieces."""
-    monkeypatch.setattr(module, "_SMALLEST_PIECE", 100)
-    counts = []
-
-    def share(task, count):
-        counts.append(count)
-        for j in reversed(range(count)):
-            task(j)
-
-    products.share = share
-    yield counts
-    products.share = None
-
-
-@given(
-    rows=st.integers(1, 40),
-    inner=st.integers(0, 40),
-    columns=st.integers(1, 40),
-    transposed=st.tuples(st.booleans(), st.booleans()),
-    dtype=st.sampled_from(DTYPES),
-)
-def test_pieces_make_the_product(rows, inner, columns, transposed, dtype):
-    A = normal(inner, rows, dtype=dtype).T if transposed[0] else normal(rows, inner, dtype=dtype)
-    B = normal(columns, inner, dtype=dtype).T if transposed[1] else normal(inner, columns, dtype=dtype)
-    expected = A.astype(np.float64) @ B.astype(np.float64)
-    out = np.full((rows, columns), np.nan, dtype=dtype)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_SMALLEST_PIECE", 50)
-        patch.setattr(products, "share", lambda task, count: [task(j) for j in reversed(range(count))])
-        found = matmul(A, B)
-        assert matmul_into(A, B, out) is out
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-4)
-    np.testing.assert_array_equal(found, out)
-
-
-@pytest.mark.parametrize(
-    ("shape", "count"),
-    [((5, 4, 5), None), ((10, 2, 10), 2), ((10, 4, 10), 4), ((4, 100, 100), 4), ((1, 50, 8), 4), ((8, 50, 1), 4)],
-)
-def test_the_shape_decides_on_the_number_of_pieces(pieces, shape, count):
-    rows, inner, columns = shape
-    A, B = normal(rows, inner), normal(inner, columns)
-    np.testing.assert_allclose(matmul(A, B), A @ B, rtol=1e-12, atol=1e-12)
-    assert pieces == ([] if count is None else [count])
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(23, 7), (7, 23), (9, 9)])
-def test_pieces_are_disjoint_and_cut_the_longer_side(pieces, rows, columns):
-    A, B, out = normal(rows, 30), normal(30, columns), np.full((rows, columns), np.nan)
-    found = []
-
-    def share(task, count):
-        for j in range(count):
-            out[...] = np.nan
-            task(j)
-            found.append(np.isfinite(out))
-
-    products.share = share
-    matmul_into(A, B, out)
-    assert len(found) == MOST_PIECES
-    np.testing.assert_array_equal(np.sum(found, axis=0), np.ones(out.shape))
-    for piece in found:  # whole rows, or whole columns
-        side = piece.any(axis=1 if rows >= columns else 0)
-        np.testing.assert_array_equal(piece, np.broadcast_to(side[:, None] if rows >= columns else side, piece.shape))
-
-
-def test_a_product_into_a_view_of_a_larger_array(pieces):
-    A, B, out = normal(20, 10), normal(10, 30), np.zeros((22, 40))
-    view = out[1:21, 5:35]
-    assert matmul_into(A, B, view) is view
-    np.testing.assert_allclose(view, A @ B, rtol=1e-12)
-    view[...] = 0
-    assert not out.any()
-    assert pieces == [4]
-
-
-def test_without_share_a_product_is_made_in_one_go():
-    assert products.share is None
-    A, B = normal(3, 4), normal(4, 5)
-    np.testing.assert_array_equal(matmul(A, B), np.matmul(A, B))
-    out = np.zeros((3, 5))
-    assert matmul_into(A, B, out) is out
-    np.testing.assert_array_equal(out, np.matmul(A, B))

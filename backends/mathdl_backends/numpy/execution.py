@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
 from queue import SimpleQueue
@@ -21,7 +21,9 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from mathdl.errors import UsageError
-from mathdl_backends.numpy.namespace import MOST_PIECES, products
+from mathdl_backends.numpy.compiled import Pool, why_absent
+from mathdl_backends.numpy.products import MOST_PIECES, Run, by_team, products
+from mathdl_backends.numpy.recording import Make, RecordedTask, as_one_call, is_recording
 
 _SMALLEST_SPREAD = 300_000
 """Elements below which handing elementwise work to another thread costs more than it saves."""
@@ -44,6 +46,9 @@ class ShardedExecution:
         self._meeting = _Meeting(shards, self.workers) if couples_instances and shards > 1 else None
         self._threads = shards if self._meeting else min(self.workers, shards if shards > 1 else MOST_PIECES)
         self._team: _Team | None = None
+        self._products: Run | None = None
+        self._pool: Pool | None = None
+        self._records: list[RecordedTask] = []
         self._errstate: Any = None
 
     def __enter__(self) -> ShardedExecution:
@@ -51,11 +56,19 @@ class ShardedExecution:
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
         self._team = _Team(self._threads)
+        self._products = as_one_call(by_team(self._team.map))
+        if self.shards == 1 and why_absent() is None:
+            self._pool = Pool(min(self.workers, MOST_PIECES))
         return self
 
     def __exit__(self, *error: object) -> None:
         team, self._team = self._entered(), None
         self._errstate.__exit__(None, None, None)
+        pool, self._pool = self._pool, None
+        for record in self._records:
+            record.forget()
+        if pool is not None:
+            pool.close()
         try:
             team.dismiss()
         finally:
@@ -63,14 +76,14 @@ class ShardedExecution:
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         team, meeting = self._entered(), self._meeting
-        before = products.share
-        products.share = team.map if self.shards == 1 else None
+        before = products.run
+        products.run = self._products if self.shards == 1 else None
         try:
             if self.shards == 1:
                 return [task(shard) for shard in range(count)]
             return team.map(task, count) if meeting is None else meeting.hold(team, task, count)
         finally:
-            products.share = before
+            products.run = before
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         if count == 1 or self._meeting is None:
@@ -79,9 +92,16 @@ class ShardedExecution:
         return lambda x: meeting.sum(shard, x)
 
     def spread(self, task: Callable[[slice], Any], size: int) -> None:
-        pieces = min(self.workers, self._threads) if size >= _SMALLEST_SPREAD else 1
+        pieces = min(self.workers, self._threads) if size >= _SMALLEST_SPREAD and not is_recording() else 1
         step = -(-size // pieces)
         self._entered().map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), pieces)
+
+    def recorded(self, make: Make, writes: Sequence[Any]) -> Callable[[], Any]:
+        if self._meeting is not None:  # what other shards bring is not in this one's record
+            return make(_same)
+        record = RecordedTask(make, writes, lambda: self._pool)
+        self._records.append(record)
+        return record
 
     def finite(self, J: Any) -> bool:
         return math.isfinite(float(J[0]))

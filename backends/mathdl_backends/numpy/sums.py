@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mathdl.primitive import Kernel
-from mathdl_backends.numpy.namespace import matmul_into
+from mathdl_backends.numpy.products import matmul_into
 
 
 def sum_rows(D: Any, into: Any = None) -> Any:

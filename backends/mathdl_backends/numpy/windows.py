@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from mathdl.primitive import Kernel
-from mathdl_backends.numpy.namespace import matmul_into
+from mathdl_backends.numpy.products import matmul_into
 
 _BLOCK = 4 << 20
 """Bytes of gathered elements at a time: they are read back from the cache by the product."""

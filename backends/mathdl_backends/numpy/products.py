@@ -1,0 +1,93 @@
+"""Matrix products: the large ones of a step that is not cut into shards are computed in pieces, shared among threads.
+
+Only the shape decides on the pieces, and one BLAS thread computes a piece: the bits are the same whoever computes it.
+(On several threads BLAS cuts a product by their number, and rounds differently along the cuts.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from threading import local
+from typing import Any, TypeAlias
+
+import numpy as np
+
+MOST_PIECES = 4
+SMALLEST_PIECE = 1_500_000
+"""Multiply-adds below which handing a piece to another thread costs more than it saves."""
+
+_ALIGNED = 16
+"""Rows or columns that a piece begins at a multiple of: the widest vector registers hold as many numbers."""
+
+_NARROW = 64
+"""Columns of a piece below which BLAS is slow."""
+
+Parts: TypeAlias = Sequence[tuple[slice, slice]]
+"""The (rows, columns) of the pieces of a product."""
+Run: TypeAlias = Callable[[Any, Any, Any, Parts], None]
+"""run(A, B, out, parts): out ← A B, piece by piece."""
+
+
+class _Products(local):
+    """`products.run`: None where this thread computes a product in one go; else what runs the pieces of large ones."""
+
+    run: Run | None = None
+
+
+products = _Products()
+
+
+def matmul(A: Any, B: Any) -> Any:
+    """A B for 2-D operands."""
+    return np.matmul(A, B) if products.run is None else _in_pieces(A, B, None, products.run)
+
+
+def matmul_into(A: Any, B: Any, out: Any) -> Any:
+    """A B written to `out`."""
+    return np.matmul(A, B, out=out) if products.run is None else _in_pieces(A, B, out, products.run)
+
+
+def _in_pieces(A: Any, B: Any, out: Any, run: Run) -> Any:
+    parts = cut(*A.shape, B.shape[1])
+    if parts is None:
+        return np.matmul(A, B, out=out)
+    if out is None:
+        out = np.empty_like(A, np.result_type(A.dtype, B.dtype), "C", shape=(A.shape[0], B.shape[1]))
+    run(A, B, out, parts)
+    return out
+
+
+@lru_cache(maxsize=256)
+def cut(rows: int, inner: int, columns: int) -> Parts | None:
+    """The pieces of a product, of its columns unless these are few; None if it is too small for two.
+
+    BLAS packs the second factor anew for each piece: a piece of columns packs its share, a piece of rows all of it.
+    """
+    work = rows * inner * columns
+    pieces = MOST_PIECES if work >= MOST_PIECES * SMALLEST_PIECE else 2
+    if work < pieces * SMALLEST_PIECE:
+        return None
+    by_columns = columns >= pieces * _NARROW or columns >= rows
+    length = columns if by_columns else rows
+    units = -(-length // _ALIGNED)
+    ends = [min(length, units * j // pieces * _ALIGNED) for j in range(pieces)] + [length]
+    ranges = [slice(first, end) for first, end in pairwise(ends) if first < end]
+    if by_columns:
+        return [(slice(0, rows), part) for part in ranges]
+    return [(part, slice(0, columns)) for part in ranges]
+
+
+def by_team(team_map: Callable[[Callable[[int], Any], int], Any]) -> Run:
+    """The pieces by the members of a team of threads."""
+
+    def run(A: Any, B: Any, out: Any, parts: Parts) -> None:
+        def piece(j: int) -> None:
+            rows, columns = parts[j]
+            np.matmul(A[rows], B[:, columns], out=out[rows, columns])
+
+        team_map(piece, len(parts))
+
+    run.is_product = True  # type: ignore[attr-defined]  # for `compiled`
+    return run
