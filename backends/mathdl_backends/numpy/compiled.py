@@ -19,6 +19,7 @@ import numpy as np
 
 from mathdl_backends.numpy import blas, native
 from mathdl_backends.numpy.products import Parts, cut
+from mathdl_backends.numpy.recording import maximum, minimum
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -242,11 +243,12 @@ def _is_used(mask: Any, number: Any, calls: Sequence[Call], results: Sequence[An
 def _shows(call: Call) -> bool:
     """Whether the arguments of a call are all the arrays that it reads."""
     function = call[0]
-    owner = getattr(function, "__self__", None)
     return (
-        isinstance(function, np.ufunc) or function is np.copyto or getattr(function, "is_product", False)
-        or isinstance(owner, np.ndarray | np.ufunc)
-    )  # fmt: skip
+        isinstance(function, np.ufunc)
+        or function in (np.copyto, maximum, minimum)
+        or getattr(function, "is_product", False)
+        or isinstance(getattr(function, "__self__", None), np.ndarray | np.ufunc)
+    )
 
 
 def _reads(call: Call) -> list[Any]:
@@ -268,7 +270,7 @@ def _add(call: Call, groups: list[Group]) -> bool:
         return _elementwise(_BINARY[function], args[:2], args[2], groups)
     if function is np.sqrt:
         return _elementwise("SQRT", args[:1], args[1], groups)
-    if function is np.maximum and _is_zero(args[1]):
+    if function is maximum and _is_zero(args[1]):
         return _elementwise("RELU", args[:1], args[2], groups)
     if function is _relu_backward:
         return _elementwise("RELU_BACKWARD", args[:2], args[2], groups)

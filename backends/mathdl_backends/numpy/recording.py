@@ -138,6 +138,19 @@ for _name in {name for name in dir(np.ndarray) if name[0] != "_"} | _TO_THE_HOST
 Recorded.flat = property(lambda self: _taken_down(np.ndarray.flat.__get__, self))  # type: ignore[assignment]
 
 
+def maximum(A: Any, B: Any, out: Any = None, **options: Any) -> Any:
+    """np.maximum, which takes its result by name only (so does np.minimum)."""
+    return np.maximum(A, B, out=out, **options)
+
+
+def minimum(A: Any, B: Any, out: Any = None, **options: Any) -> Any:
+    """np.minimum, likewise."""
+    return np.minimum(A, B, out=out, **options)
+
+
+_OUT_BY_NAME = {np.maximum: maximum, np.minimum: minimum}
+
+
 class Recorder:
     """The calls of a task, in their order."""
 
@@ -190,10 +203,13 @@ class Recorder:
             before: tuple[Any, ...] = operands[0], keywords.pop("axis", 0), keywords.pop("dtype", None)
             after: tuple[Any, ...] = (keywords.pop("keepdims", False),)
             function = ufunc.reduce
+            if keywords.get("where") is True:
+                del keywords["where"]  # the methods of arrays say so explicitly
             if keywords:
                 raise Unrecordable(f"{ufunc.__name__}.reduce with {', '.join(keywords)}")
         elif method == "__call__" and ufunc.nout == 1:
-            function = partial(ufunc, **keywords) if keywords else ufunc
+            function = _OUT_BY_NAME.get(ufunc, ufunc)
+            function = partial(function, **keywords) if keywords else function
             before, after = tuple(_as_arrays(operands)), ()
         else:
             raise Unrecordable(f"{ufunc.__name__}.{method}")
