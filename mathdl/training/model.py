@@ -224,7 +224,9 @@ class Model:
         """The deviations of standardized targets as (1, d) on the device, or None."""
         if self.targets is None:
             return None
-        return self.params.device.put(np.asarray(self.targets.deviation)[None, :], self.params.dtype)
+        scale = np.array([self.targets.deviation], dtype=self.params.dtype)
+        scale.flags.writeable = False  # a step that reads it may be recorded
+        return self.params.device.put(scale)
 
 
 def _check_range(name: str, A: NDArray[Any], dtype: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mathdl import arrays, cli
 from mathdl.cli import doctor
 from mathdl.layers import dense
+from mathdl_backends.numpy import blas, native
 
 
 def findings(capsys):
@@ -58,3 +59,20 @@ def test_an_extra_that_is_not_installed_says_how(monkeypatch, capsys):
 def test_cores_are_those_this_process_may_use(monkeypatch, cores):
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     assert doctor.usable_cores() == cores
+
+
+def test_whether_steps_are_compiled(monkeypatch, tmp_path, capsys):
+    name = "compiled steps"
+    assert findings(capsys)[1][name]["found"].startswith("small steps and multilayer perceptrons run in programs")
+    with monkeypatch.context() as patch:
+        patch.setattr(blas, "routines", lambda: None)
+        assert findings(capsys)[1][name]["found"].startswith("absent: NumPy's BLAS is not")
+    monkeypatch.setattr(native, "library", native.library.__wrapped__)  # what it remembers does not count here
+    (tmp_path / "_steps.so").write_text("no library")
+    for path, reason in (("_steps.so", "built for another kind"), ("none", "no C compiler was there")):
+        monkeypatch.setattr(native, "_PATH", tmp_path / path)
+        status, found = findings(capsys)
+        assert status == 0
+        assert found[name]["found"].startswith(f"absent: {reason}")
+    monkeypatch.setenv("MATHDL_NATIVE", "0")
+    assert findings(capsys)[1][name]["found"] == "absent: switched off by MATHDL_NATIVE=0"

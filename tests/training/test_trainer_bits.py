@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import mathdl as md
 from mathdl.errors import UsageError
 from mathdl.schedules import Cosine, LinearWarmup, Plateau, Step
 from mathdl.training import trainer as trainer_module
+from mathdl_backends.numpy import native
+from mathdl_backends.numpy.execution import ShardedExecution
+from mathdl_backends.numpy.recording import RecordedTask
 from support import assert_close, host, normal
-from trainings import ADAM, Scale, cnn, cut_into, images, mlp, result, train, vectors
+from trainings import ADAM, Scale, cnn, cut_into, images, mlp, numbers, plain, result, train, vectors
 
 X, Y = vectors()
 WEIGHTS = np.random.default_rng(3).integers(0, 4, len(X)) + 0.5
@@ -200,3 +204,131 @@ def test_an_interrupted_epoch_needs_its_data(monkeypatch):
         trainer.fit(X[:16], Y[:16])
     trainer.reset()
     trainer.fit(X[:16], Y[:16])
+
+
+# ---- recorded steps --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """A list that grows by one at each run of a record."""
+    runs = []
+    replay = RecordedTask._replay
+
+    def counted(task):
+        runs.append(task)
+        return replay(task)
+
+    monkeypatch.setattr(RecordedTask, "_replay", counted)
+    return runs
+
+
+def call_by_call(patch):
+    patch.setattr(ShardedExecution, "recorded", lambda self, make, writes: make(lambda A: A))
+
+
+def without_programs(patch):
+    patch.setattr(native, "library", lambda: None)
+
+
+def dense_layers():
+    """Every layer for vectors that a record may hold."""
+    activations = [md.Tanh(), md.Sigmoid(), md.ELU(), md.GELU(), md.SiLU(), md.LeakyReLU(), md.Softplus()]
+    inside = [layer for activation in activations for layer in (md.Dense(8), activation)]
+    return md.Network(
+        [
+            md.Dense(8, l2=0.01),
+            md.BatchNorm(),
+            md.ReLU(),
+            md.Dropout(0.25),
+            md.Residual(inside),
+            md.LayerNorm(),
+            md.Dense(3, l1=0.001),
+            md.Softmax(),
+        ]
+    )
+
+
+RECORDED = {
+    "layers": (dense_layers, vectors(), {}),
+    "cnn": (cnn, images(), {}),
+    "mlp": (mlp, vectors(), {"optimizer": md.SGD(0.1, momentum=0.9, nesterov=True, clip_norm=0.5, weight_decay=0.1)}),
+    "adamw": (plain, vectors(), {"optimizer": md.AdamW(LinearWarmup(1.5, then=Step(0.01, 2)))}),
+    "rmsprop": (plain, vectors(), {"optimizer": md.RMSprop(0.01, momentum=0.9, clip_value=0.1), "dtype": "float64"}),
+    "wide": (
+        lambda: md.Network([md.Dense(700), md.ReLU(), md.Dense(300), md.ReLU(), md.Dense(3), md.Softmax()]),
+        vectors(150, 40),
+        {"batch_size": 64},
+    ),
+    "regression": (
+        lambda: md.Network([md.Dense(30), md.ReLU(), md.Dense(1)]),
+        numbers(),
+        {"loss": "mean_squared_error", "standardize": True, "standardize_targets": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("name", RECORDED)
+def test_records_change_no_bit(monkeypatch, replays, name, shards):
+    """Recorded, with and without the compiled part and for any number of workers, or call by call."""
+    cut_into(monkeypatch, shards)
+    build, data, options = RECORDED[name]
+    n = len(data[0])
+    fit = {"sample_weight": WEIGHTS[:n] if n <= len(WEIGHTS) else None}
+
+    def trained(*changes, workers=2):
+        with monkeypatch.context() as patch:
+            for change in changes:
+                change(patch)
+            return result(train(build(), data, 3, fit, **{"batch_size": 12, "workers": workers, **options}))
+
+    expected = trained(call_by_call)
+    assert replays == []
+    for workers in (1, 2, 3, 8):
+        assert trained(workers=workers) == expected
+    assert trained(without_programs) == expected
+    assert bool(replays) == (shards == 1 or name not in ("layers", "mlp", "cnn"))  # shards that are coupled run so
+
+
+def test_a_second_fit_makes_records_of_its_own(replays):
+    trainer = train(plain())
+    first = len(replays)
+    assert first > 0
+    trainer.fit(X, Y, 2)
+    assert len(replays) == 2 * first
+    assert all(task._result is None for task in replays)  # forgotten with the threads
+    assert result(trainer) == result(train(plain(), epochs=4))
+
+
+class Impure(Scale):
+    """A scale that asks the host, and one that keeps a count: neither can be recorded."""
+
+    def forward(self, params, A, context):
+        A, cache = super().forward(params, A, context)
+        return A * (1.0 + 0.0 * float(A.sum())), cache
+
+
+def test_a_layer_that_cannot_be_recorded_trains_as_before(monkeypatch, replays):
+    net = [md.Dense(8), Impure(), md.Tanh(), md.Dense(3), md.Softmax()]
+    found = result(train(md.Network(net)))
+    assert {task._writes[0].size for task in replays} == {8 * 7 + 8 + 8 * 3 + 3}  # the update alone
+    with monkeypatch.context() as patch:
+        call_by_call(patch)
+        assert result(train(md.Network(net))) == found
+
+
+def test_two_trainings_at_once_and_one_in_the_others_callback():
+    expected = result(train(plain(), epochs=4))
+    found = []
+
+    def run():
+        found.append(result(train(plain(), epochs=4)))
+
+    threads = [Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    train(plain(), epochs=2, fit={"callbacks": [lambda trainer, row: run()]})
+    assert found == [expected] * 4

@@ -9,6 +9,7 @@ does, so the bits are those of the calls. The other calls run between the progra
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import prod
@@ -18,6 +19,7 @@ import numpy as np
 
 from mathdl_backends.numpy import blas, native
 from mathdl_backends.numpy.products import Parts, cut
+from mathdl_backends.numpy.recording import maximum, minimum
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
@@ -107,6 +109,8 @@ def _fits(A: Any, arrays: Sequence[Any]) -> bool:
 
 
 def _same(A: Any, B: Any) -> bool:
+    if not (A.flags.c_contiguous and B.flags.c_contiguous):
+        return False  # a transposed matrix begins at the same place
     return bool(address(A) == address(B) and A.size == B.size and A.dtype == B.dtype)
 
 
@@ -124,6 +128,7 @@ class Pool:
 
     def __init__(self, threads: int) -> None:
         self._library, routines = native.library(), blas.routines() or ()
+        self._process = os.getpid()
         self._pool = self._library.pool_new(threads, (ctypes.c_void_p * len(routines))(*routines))
         if not self._pool:
             raise MemoryError("no memory for the threads of a step")
@@ -159,13 +164,14 @@ class Pool:
 
         return program
 
-    def compiled(self, calls: Sequence[Call]) -> list[Call]:
-        """The calls, with the runs that a program knows as single calls."""
-        return _compiled(calls, self)
+    def compiled(self, calls: Sequence[Call], results: Sequence[Any]) -> list[Call]:
+        """The calls, with the runs that a program knows as single calls; `results` are read after them."""
+        return _compiled(calls, results, self)
 
     def close(self) -> None:
         """End the threads."""
-        self._library.pool_free(self._pool)
+        if os.getpid() == self._process:  # a process that was forked off has none of them
+            self._library.pool_free(self._pool)
 
 
 def _stages(groups: Sequence[Group]) -> list[list[Group]]:
@@ -178,7 +184,7 @@ def _stages(groups: Sequence[Group]) -> list[list[Group]]:
     return stages
 
 
-def _compiled(calls: Sequence[Call], pool: Pool) -> list[Call]:
+def _compiled(calls: Sequence[Call], results: Sequence[Any], pool: Pool) -> list[Call]:
     done: list[Call] = []
     run: list[Call] = []
     groups: list[Group] = []
@@ -191,7 +197,7 @@ def _compiled(calls: Sequence[Call], pool: Pool) -> list[Call]:
         run.clear()
         groups.clear()
 
-    for call in _fused(calls):
+    for call in _fused(calls, results):
         if _add(call, groups):
             run.append(call)
         else:
@@ -208,11 +214,11 @@ def _relu_backward(dA: Any, A: Any, out: Any) -> None:
     np.multiply(dA, (A > 0).astype(dA.dtype), out=out)
 
 
-def _fused(calls: Sequence[Call]) -> Iterator[Call]:
+def _fused(calls: Sequence[Call], results: Sequence[Any]) -> Iterator[Call]:
     j = 0
     while j < len(calls):
         triple = calls[j : j + 3]
-        if _is_relu_backward(triple) and not _is_used([triple[0][1][2], triple[1][1][0]], calls[j + 3 :]):
+        if _is_relu_backward(triple) and not _is_used(triple[0][1][2], triple[1][1][0], calls[j + 3 :], results):
             dA, _, out = triple[2][1]
             yield _relu_backward, (dA, triple[0][1][0], out)
             j += 3
@@ -228,8 +234,25 @@ def _is_relu_backward(triple: Sequence[Call]) -> bool:
     return _is_zero(zero) and isinstance(copied, np.ndarray) and _same(copied, mask) and _same(factor, number)
 
 
-def _is_used(arrays: Sequence[Any], calls: Sequence[Call]) -> bool:
-    return any(isinstance(arg, np.ndarray) and _touch(arrays, [arg]) for _, args in calls for arg in args)
+def _is_used(mask: Any, number: Any, calls: Sequence[Call], results: Sequence[Any]) -> bool:
+    """Whether what the triple leaves behind, apart from its product, may be read later."""
+    some = [mask, number]
+    return _touch(some, results) or any(_touch(some, _reads(call)) if _shows(call) else True for call in calls)
+
+
+def _shows(call: Call) -> bool:
+    """Whether the arguments of a call are all the arrays that it reads."""
+    function = call[0]
+    return (
+        isinstance(function, np.ufunc)
+        or function in (np.copyto, maximum, minimum)
+        or getattr(function, "is_product", False)
+        or isinstance(getattr(function, "__self__", None), np.ndarray | np.ufunc)
+    )
+
+
+def _reads(call: Call) -> list[Any]:
+    return [A for A in (getattr(call[0], "__self__", None), *call[1]) if isinstance(A, np.ndarray)]
 
 
 def _is_zero(A: Any) -> bool:
@@ -247,12 +270,12 @@ def _add(call: Call, groups: list[Group]) -> bool:
         return _elementwise(_BINARY[function], args[:2], args[2], groups)
     if function is np.sqrt:
         return _elementwise("SQRT", args[:1], args[1], groups)
-    if function is np.maximum and _is_zero(args[1]):
+    if function is maximum and _is_zero(args[1]):
         return _elementwise("RELU", args[:1], args[2], groups)
     if function is _relu_backward:
         return _elementwise("RELU_BACKWARD", args[:2], args[2], groups)
     source = getattr(function, "__self__", None)
-    if isinstance(source, np.ndarray) and function.__name__ == "take":
+    if isinstance(source, np.ndarray) and function.__name__ == "take" and args[3] == "wrap":
         return _take_rows(source, args[0], args[1], args[2], groups)
     return False
 
@@ -264,7 +287,10 @@ def _product(A: Any, B: Any, out: Any, groups: list[Group]) -> bool:
     if np.may_share_memory(A, B):
         return False  # NumPy takes another routine for A Aᵀ
     (rows, columns), inner = out.shape, A.shape[1]
-    group = Group((rows, columns), cut(rows, inner, columns) or [(slice(0, rows), slice(0, columns))])
+    parts = cut(rows, inner, columns) or [(slice(0, rows), slice(0, columns))]
+    if min(inner, *(part.stop - part.start for piece in parts for part in piece)) < 2:
+        return False  # and for vectors; what is empty is not for BLAS
+    group = Group((rows, columns), parts)
     group.add("PRODUCT", a, b, out, rows * inner * columns, inner)
     groups.append(group)
     return True
@@ -273,7 +299,7 @@ def _product(A: Any, B: Any, out: Any, groups: list[Group]) -> bool:
 def _sum_rows(ones: Any, D: Any, out: Any, groups: list[Group]) -> bool:
     if D.ndim != 2 or not ones.dtype == D.dtype == out.dtype or not all(map(_is_contiguous, (ones, D, out))):
         return False
-    if not np.all(ones == 1):
+    if not np.all(ones == 1) or min(D.shape) < 2:
         return False
     group = Group((1, D.shape[1]), [(slice(0, 1), slice(0, D.shape[1]))])
     group.add("SUM_ROWS", Operand(ones, 0, 1), Operand(D, D.shape[1], 1), out, D.size, D.shape[0])
@@ -302,6 +328,8 @@ def _elementwise(kind: str, inputs: Sequence[Any], out: Any, groups: list[Group]
     if any(o is None for o in operands) or not any(o is not None and o.right for o in operands):
         return False
     known = [o for o in operands if o is not None]
+    if kind == "RELU_BACKWARD" and not all(o.right for o in known):
+        return False
     if not all(_fits(o.array, [out]) for o in known if o.is_whole):
         return False
     if _touch([o.array for o in known if not o.is_whole], [out]):
@@ -332,7 +360,7 @@ def _pieces(rows: int, columns: int) -> Parts:
 
 
 def _is_contiguous(A: Any) -> bool:
-    return isinstance(A, np.ndarray) and A.flags.c_contiguous and A.dtype in (np.float32, np.float64)
+    return isinstance(A, np.ndarray) and A.flags.carray and A.dtype in (np.float32, np.float64)
 
 
 def _layout(M: Any) -> Operand | None:

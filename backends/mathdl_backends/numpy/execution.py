@@ -52,13 +52,13 @@ class ShardedExecution:
         self._errstate: Any = None
 
     def __enter__(self) -> ShardedExecution:
+        pool = Pool(min(self.workers, MOST_PIECES)) if self.shards == 1 and why_absent() is None else None
         _one_blas_thread.begin()
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
         self._team = _Team(self._threads)
         self._products = as_one_call(by_team(self._team.map))
-        if self.shards == 1 and why_absent() is None:
-            self._pool = Pool(min(self.workers, MOST_PIECES))
+        self._pool = pool
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -12,6 +12,7 @@ import array_api_compat.numpy as compat
 import numpy as np
 
 from mathdl_backends.numpy.products import matmul
+from mathdl_backends.numpy.recording import as_constant
 
 _add_up: Any = np.add.reduce  # what np.sum comes down to
 _greatest: Any = np.maximum.reduce
@@ -50,12 +51,13 @@ def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> 
 
 _AS_THEY_ARE = (
     *("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "tanh"),
-    *("arange", "empty", "full", "ones", "zeros"),
+    "empty",
 )
 
 namespace = ModuleType("mathdl_backends.numpy.namespace.namespace", "The array API functions for NumPy arrays.")
 namespace.__dict__.update({name: getattr(compat, name) for name in dir(compat) if not name.startswith("_")})
 namespace.__dict__.update({name: getattr(np, name) for name in _AS_THEY_ARE})
+namespace.__dict__.update({name: as_constant(getattr(np, name)) for name in ("arange", "full", "ones", "zeros")})
 namespace.__dict__.update(
     argmax=_argmax, astype=_astype, matmul=matmul, max=_max, mean=_mean, reshape=_reshape, sum=_sum, take=_take
 )

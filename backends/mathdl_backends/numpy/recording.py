@@ -5,11 +5,17 @@ buffers every time (DESIGN: a step reads and writes fixed buffers only). So its 
 take down what is done to them, `Recorded`; every result becomes a buffer of its own. The second run is made both ways,
 from the same state, and only if all bits agree is the record run from then on. What cannot be recorded (a call that
 answers to the numbers, an array that comes from elsewhere, too much memory) runs as before.
+
+What a layer, a loss, a metric and an optimizer owe for this: they are pure functions of their arguments (DESIGN). Much
+of what is not is noticed: host numbers made of arrays, arrays of its own that it reads, and all that differs between
+the first two steps. Not noticed is a Python number that changes only later: a counter of its own that a layer compares
+with 100, say, is seen as the record found it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from functools import partial, wraps
 from threading import local
 from typing import Any, TypeVar
@@ -19,6 +25,13 @@ import numpy as np
 _MOST_BYTES = {False: 6 << 20, True: 64 << 20}
 """Results that a record may hold, by whether a pool runs it. Without one, larger steps spend their time in the calls
 anyway, and memory that is used again is warmer."""
+
+_OF_FIXED_SHAPE = frozenset(
+    """argmax argmin argsort broadcast_to clip concatenate copy cumprod cumsum dot einsum expand_dims flatten flip
+    full_like max mean min moveaxis ones_like outer pad prod ravel reshape roll round sort squeeze stack std sum
+    swapaxes take tensordot tile trace transpose tril triu var vdot where zeros_like""".split()  # noqa: SIM905
+)
+"""Functions and methods that make one array, whose shape the numbers do not decide."""
 
 F = TypeVar("F", bound=Callable[..., None])
 Make = Callable[[Callable[[Any], Any]], Callable[[], Any]]
@@ -53,9 +66,8 @@ class Recorded(np.ndarray):
         return getattr(ufunc, method)(*map(plain, inputs), **keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        if function is np.empty_like:  # nothing is in it yet: no call need be repeated
-            args, keywords = _plain_leaves(args), _plain_leaves(keywords)
-            return np.empty_like(*args, **keywords).view(Recorded)
+        if function is np.empty_like and _current.recorder is not None:  # nothing is in it: no call to be repeated
+            return _current.recorder.buffer(np.empty_like(*_plain_leaves(args), **_plain_leaves(keywords)))
         return _taken_down(function, *args, **keywords)
 
     def __getitem__(self, key: Any) -> Any:
@@ -64,27 +76,79 @@ class Recorded(np.ndarray):
         return _taken_down(np.ndarray.__getitem__, self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        recorder = _current.recorder
+        if recorder is None:
+            plain(self)[plain(key)] = plain(value)
+            return
         if not _is_basic(key):
             raise Unrecordable("an assignment to chosen entries")
-        _written(np.copyto, plain(self)[_of_arrays(key)], plain(value), "unsafe")
+        recorder.write(np.copyto, plain(self)[_of_arrays(key)], value)
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
-        source, indices = plain(self), plain(indices)
-        return _made(source.take(indices, axis), lambda made: (source.take, (indices, axis, made, "wrap")))
+        recorder = _current.recorder
+        if recorder is None or out is not None or mode != "raise":
+            return _taken_down(np.ndarray.take, self, indices, axis, out, mode)
+        source, found = recorder.read(self), recorder.read(indices)
+        # Without a check for indices that lie outside: it costs a copy, and the rows of minibatches lie inside.
+        mode = "wrap" if recorder.is_given(found) else "raise"
+        return recorder.made(source.take(found, axis), lambda made: (source.take, (found, axis, made, mode)))
 
     def astype(self, dtype: Any, copy: bool = True, **_: Any) -> Any:  # type: ignore[override]
         if self.dtype == dtype and not copy:
             return self
-        source = plain(self)
-        return _made(source.astype(dtype), lambda made: (np.copyto, (made, source, "unsafe")))
+        recorder = _current.recorder
+        if recorder is None:
+            return plain(self).astype(dtype)
+        source = recorder.read(self)
+        return recorder.made(source.astype(dtype), lambda made: (np.copyto, (made, source, "unsafe")))
 
     def argmax(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Any:
-        source = plain(self)
+        recorder = _current.recorder
+        if recorder is None or out is not None:
+            return _taken_down(np.ndarray.argmax, self, axis, out, keepdims=keepdims)
+        source = recorder.read(self)
         function = partial(source.argmax, keepdims=True) if keepdims else source.argmax
-        return _made(function(axis), lambda made: (function, (axis, made)))
+        return recorder.made(function(axis), lambda made: (function, (axis, made)))
 
-    def reshape(self, *shape: Any, **keywords: Any) -> Any:
-        return _taken_down(np.ndarray.reshape, self, *shape, **keywords)
+
+def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def method(self: Recorded, *args: Any, **keywords: Any) -> Any:
+        return _taken_down(function, self, *args, **keywords)
+
+    return method
+
+
+# All other methods; sum and its like call ufuncs, and are taken down there. Host numbers cannot be taken down at all.
+_ARE_UFUNCS = {"all", "any", "clip", "max", "mean", "min", "prod", "std", "sum", "var"}
+_TO_THE_HOST = {
+    "__bool__",
+    "__complex__",
+    "__contains__",
+    "__copy__",
+    "__deepcopy__",
+    "__float__",
+    "__index__",
+    "__int__",
+}
+for _name in {name for name in dir(np.ndarray) if name[0] != "_"} | _TO_THE_HOST:
+    if _name not in {*vars(Recorded), *_ARE_UFUNCS, "view"} and callable(getattr(np.ndarray, _name)):
+        setattr(Recorded, _name, _method(_name))
+Recorded.flat = property(lambda self: _taken_down(np.ndarray.flat.__get__, self))  # type: ignore[assignment]
+
+
+def maximum(A: Any, B: Any, out: Any = None, **options: Any) -> Any:
+    """np.maximum, which takes its result by name only (so does np.minimum)."""
+    return np.maximum(A, B, out=out, **options)
+
+
+def minimum(A: Any, B: Any, out: Any = None, **options: Any) -> Any:
+    """np.minimum, likewise."""
+    return np.minimum(A, B, out=out, **options)
+
+
+_OUT_BY_NAME = {np.maximum: maximum, np.minimum: minimum}
 
 
 class Recorder:
@@ -94,18 +158,58 @@ class Recorder:
         self._most_bytes = most_bytes
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.bytes = 0
+        self._given: dict[int, Any] = {}
+        self._buffers: dict[int, Any] = {}
+        """What owns the memory of the task's own arrays, and of those that the record makes, by identity."""
+
+    def given(self, A: Any) -> Any:
+        """An array of the task, to be recorded on."""
+        self._given[id(_owner(A))] = _owner(A)
+        return A.view(Recorded)
+
+    def is_given(self, A: Any) -> bool:
+        """Whether A is the task's own, or fixed: nothing that its calls make."""
+        return id(_owner(A)) not in self._buffers
+
+    def read(self, A: Any) -> Any:
+        """A, plain, if it will be at every run what the step makes it: not what was made outside of the record."""
+        if isinstance(A, np.ndarray):
+            owner = _owner(A)
+            if id(owner) not in self._given and id(owner) not in self._buffers and owner.flags.writeable:
+                raise Unrecordable("an array that comes from elsewhere")
+        return plain(A)
+
+    def write(self, function: Callable[..., Any], into: Any, value: Any) -> None:
+        """into ← value, again at every run."""
+        self.read(into)
+        args = into, self.read(value), "unsafe"
+        function(*args)
+        self.calls.append((function, args))
+
+    def buffer(self, array: Any) -> Any:
+        """A new array of the record."""
+        self.bytes += array.nbytes
+        if self.bytes > self._most_bytes:
+            raise Unrecordable("more than the record may hold")
+        self._buffers[id(array)] = array
+        return array.view(Recorded)
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, out: Any, keywords: dict[str, Any]) -> Any:
         """A call of a NumPy ufunc, or its reduction."""
-        operands = [plain(A) for A in inputs]
+        operands = [self.read(A) for A in inputs]
+        if any(isinstance(value, np.ndarray) for value in keywords.values()):
+            raise Unrecordable(f"{ufunc.__name__} with an array as an option")
         if method == "reduce":
             before: tuple[Any, ...] = operands[0], keywords.pop("axis", 0), keywords.pop("dtype", None)
             after: tuple[Any, ...] = (keywords.pop("keepdims", False),)
             function = ufunc.reduce
+            if keywords.get("where") is True:
+                del keywords["where"]  # the methods of arrays say so explicitly
             if keywords:
                 raise Unrecordable(f"{ufunc.__name__}.reduce with {', '.join(keywords)}")
         elif method == "__call__" and ufunc.nout == 1:
-            function = partial(ufunc, **keywords) if keywords else ufunc
+            function = _OUT_BY_NAME.get(ufunc, ufunc)
+            function = partial(function, **keywords) if keywords else function
             before, after = tuple(_as_arrays(operands)), ()
         else:
             raise Unrecordable(f"{ufunc.__name__}.{method}")
@@ -113,7 +217,7 @@ class Recorder:
             return self.made(function(*before, None, *after), lambda made: (function, (*before, made, *after)))
         if not isinstance(out[0], Recorded):
             raise Unrecordable("a result written to an array that comes from elsewhere")
-        into = plain(out[0])
+        into = self.read(out[0])
         function(*before, into, *after)
         self.calls.append((function, (*before, into, *after)))
         return out[0]
@@ -123,15 +227,15 @@ class Recorder:
         array = np.asarray(result)
         if array is not result or array.base is not None:
             array = array.copy()  # a number, or a view: it gets memory of its own
-        self.bytes += array.nbytes
-        if self.bytes > self._most_bytes:
-            raise Unrecordable("more than the record may hold")
+        recorded = self.buffer(array)
         self.calls.append(call(array))
-        return array.view(Recorded)
+        return recorded
 
-    def program(self, pool: Any) -> Callable[[], None]:
+    def program(self, pool: Any, result: Any) -> Callable[[], None]:
         """The calls as one function without arguments, those that the pool knows in programs of its own."""
-        calls = self.calls if pool is None else pool.compiled(self.calls)
+        for A in _leaves(result):
+            self.read(A)
+        calls = self.calls if pool is None else pool.compiled(self.calls, _arrays(result))
         names: dict[str, Any] = {}
         lines = []
         for j, (function, args) in enumerate(calls):
@@ -151,7 +255,7 @@ def as_one_call(function: F) -> F:
     def call(*args: Any) -> None:
         recorder = _current.recorder
         if recorder is not None:
-            args = tuple(plain(arg) for arg in args)
+            args = tuple(recorder.read(arg) for arg in args)
             recorder.calls.append((function, args))
         function(*args)
 
@@ -163,30 +267,53 @@ def plain(A: Any) -> Any:
     return A.view(np.ndarray) if isinstance(A, Recorded) else A
 
 
-def _written(function: Callable[..., Any], *args: Any) -> None:
-    function(*args)
-    if _current.recorder is not None:
-        _current.recorder.calls.append((function, args))
+def as_constant(function: F) -> F:
+    """A function that makes an array of numbers only: while recording it cannot be written to, so it stays right."""
+
+    @wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        made: Any = function(*args, **keywords)
+        if _current.recorder is None:
+            return made
+        made.flags.writeable = False
+        return _current.recorder.buffer(made)
+
+    return call  # type: ignore[return-value]
 
 
-def _made(result: Any, call: Callable[[Any], tuple[Callable[..., Any], tuple[Any, ...]]]) -> Any:
-    return result if _current.recorder is None else _current.recorder.made(result, call)
+def _owner(A: Any) -> Any:
+    """The array that owns the memory of A."""
+    while isinstance(A.base, np.ndarray):
+        A = A.base
+    return A
 
 
 def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
-    """Any function without side effects: what it makes is copied into the buffer; views need no call."""
-    sources = [plain(A) for A in _leaves((args, keywords)) if isinstance(A, Recorded)]
+    """Any function of fixed shape: what it makes is copied into a buffer of the record; views need no call."""
+    recorder = _current.recorder
+    if recorder is None:
+        return function(*_plain_leaves(args), **_plain_leaves(keywords))
+    name = getattr(function, "__name__", str(function))
+    if name not in _OF_FIXED_SHAPE and not (name == "__getitem__" and not _has_mask(args[1])):
+        raise Unrecordable(name)
+    sources = [recorder.read(A) for A in _leaves((args, keywords)) if isinstance(A, np.ndarray)]
     args, keywords = _plain_leaves(args), _plain_leaves(keywords)
     result = function(*args, **keywords)
-    if result is None or not isinstance(result, np.ndarray | np.generic):
-        raise Unrecordable(getattr(function, "__name__", str(function)))
+    given = [id(A) for A in _leaves((args, keywords))]
+    if id(result) in given or not isinstance(result, np.ndarray | np.generic):
+        raise Unrecordable(f"{name}, which writes to an array or makes none")
     if any(np.may_share_memory(result, source) for source in sources):
         return result.view(Recorded)
 
     def again(made: Any) -> None:
         np.copyto(made, function(*args, **keywords), casting="unsafe")
 
-    return _made(result, lambda made: (again, (made,)))
+    return recorder.made(result, lambda made: (again, (made,)))
+
+
+def _has_mask(key: Any) -> bool:
+    """Whether an index has a mask, that is a shape that the numbers decide."""
+    return any(np.asarray(part).dtype == bool for part in _leaves(key) if not isinstance(part, slice))
 
 
 def _leaves(tree: Any) -> list[Any]:
@@ -194,12 +321,15 @@ def _leaves(tree: Any) -> list[Any]:
         return [leaf for branch in tree for leaf in _leaves(branch)]
     if isinstance(tree, dict):
         return _leaves(list(tree.values()))
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return _leaves(vars(tree))
     return [tree]
 
 
 def _plain_leaves(tree: Any) -> Any:
     if isinstance(tree, tuple | list):
-        return type(tree)([_plain_leaves(branch) for branch in tree])
+        branches = [_plain_leaves(branch) for branch in tree]
+        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
     if isinstance(tree, dict):
         return {key: _plain_leaves(value) for key, value in tree.items()}
     return plain(tree)
@@ -245,21 +375,23 @@ class RecordedTask:
         self._result: Any = None
 
     def __call__(self) -> Any:
-        return self._run()
+        return self._run() if _current.recorder is None else self._eager()
 
     def _record(self) -> Any:
         before = [A.copy() for A in self._writes]
         recorder = _current.recorder = Recorder(_MOST_BYTES[self._pool() is not None])
         try:
-            result = self._make(lambda A: A.view(Recorded))()
+            result = self._make(recorder.given)()
+            program = recorder.program(self._pool(), result)
         except Exception:  # whatever a recorded array cannot do, or the task's own error: the eager run will tell
-            _restore(self._writes, before)
             self._run = self._eager
-            return self._eager()
+        else:
+            self._program, self._result, self._run = program, _plain_leaves(result), self._try
+            return self._result
         finally:
             _current.recorder = None
-        self._program, self._result, self._run = recorder.program(self._pool()), result, self._try
-        return result
+        _restore(self._writes, before)
+        return self._eager()
 
     def _try(self) -> Any:
         before = [A.copy() for A in self._writes]
@@ -289,4 +421,4 @@ def _restore(arrays: Sequence[Any], values: Sequence[Any]) -> None:
 
 
 def _arrays(tree: Any) -> list[Any]:
-    return [np.asarray(leaf) for leaf in _leaves(tree) if isinstance(leaf, np.ndarray | np.generic)]
+    return [np.asarray(leaf) for leaf in _leaves(tree) if isinstance(leaf, np.ndarray | np.generic | int | float)]

@@ -38,7 +38,7 @@ typedef struct {
 /* ---- the ops, for float and for double: the same roundings as NumPy's, so no operation may be fused with another ---- */
 
 /* As many copies of a function as there are kinds of processors worth one; the loader chooses. */
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__GLIBC__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EACH_PROCESSOR
@@ -116,7 +116,7 @@ static void work(const Program *program, const Blas *blas) {
             }
             atomic_fetch_add(&program->done[s], 1);
         }
-        for (int waited = 0; atomic_load(&program->done[s]) < stage->pieces; waited++) {
+        for (int64_t waited = 0; atomic_load(&program->done[s]) < stage->pieces; waited++) {
             pause_briefly();
             if (waited > 2000) sched_yield(); /* the machine is busy: whoever holds the last piece may need this core */
         }
@@ -127,7 +127,7 @@ static void *serve(void *argument) {
     Pool *pool = argument;
     long long seen = 0;
     int64_t since = now_ns();
-    for (int turn = 1;; turn++) {
+    for (uint64_t turn = 1;; turn++) {
         long long round = atomic_load(&pool->round);
         if (round != seen && round % 2 == 1) {
             atomic_fetch_add(&pool->inside, 1);
@@ -173,7 +173,7 @@ Pool *pool_new(int threads, const Blas *blas) {
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->threads = calloc(threads > 1 ? (size_t)(threads - 1) : 1, sizeof(pthread_t));
-    for (int k = 0; k < threads - 1; k++) {
+    for (int k = 0; pool->threads && k < threads - 1; k++) {
         if (pthread_create(&pool->threads[k], NULL, serve, pool) != 0) break; /* fewer threads give the same bits */
         pool->workers++;
     }
@@ -205,5 +205,8 @@ void pool_run(Pool *pool, const Op *ops, const Piece *pieces, const Stage *stage
     wake_sleepers(pool);
     work(&program, &pool->blas);
     atomic_fetch_add(&pool->round, 1);
-    while (atomic_load(&pool->inside) > 0) pause_briefly(); /* who comes late finds the round over */
+    for (int64_t waited = 0; atomic_load(&pool->inside) > 0; waited++) { /* who comes late finds the round over */
+        pause_briefly();
+        if (waited > 2000) sched_yield();
+    }
 }

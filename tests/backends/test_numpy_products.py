@@ -1,0 +1,98 @@
+"""Products: the shape alone decides how a large one is cut, and the pieces make the product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathdl_backends.numpy import products as module
+from mathdl_backends.numpy.products import MOST_PIECES, cut, matmul, matmul_into, products
+from support import normal
+
+DTYPES = ["float32", "float64"]
+
+
+def one_by_one(A, B, out, parts):
+    for rows, columns in reversed(parts):
+        np.matmul(A[rows], B[:, columns], out=out[rows, columns])
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Products from 100 multiply-adds a piece on are cut; the fixture lists the numbers of their pieces."""
+    monkeypatch.setattr(module, "SMALLEST_PIECE", 100)
+    cut.cache_clear()
+    counts = []
+
+    def run(A, B, out, parts):
+        counts.append(len(parts))
+        one_by_one(A, B, out, parts)
+
+    monkeypatch.setattr(products, "run", run)
+    yield counts
+    cut.cache_clear()
+
+
+@given(
+    rows=st.integers(1, 40),
+    inner=st.integers(0, 40),
+    columns=st.integers(1, 300),
+    transposed=st.tuples(st.booleans(), st.booleans()),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_pieces_make_the_product(rows, inner, columns, transposed, dtype):
+    A = normal(inner, rows, dtype=dtype).T if transposed[0] else normal(rows, inner, dtype=dtype)
+    B = normal(columns, inner, dtype=dtype).T if transposed[1] else normal(inner, columns, dtype=dtype)
+    expected = A.astype(np.float64) @ B.astype(np.float64)
+    out = np.full((rows, columns), np.nan, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SMALLEST_PIECE", 50)
+        patch.setattr(products, "run", one_by_one)
+        cut.cache_clear()
+        found = matmul(A, B)
+        assert matmul_into(A, B, out) is out
+    cut.cache_clear()
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-4)
+    np.testing.assert_array_equal(found, out)
+
+
+@given(rows=st.integers(0, 2000), inner=st.integers(0, 2000), columns=st.integers(0, 2000))
+def test_pieces_are_disjoint_and_cover_the_result(rows, inner, columns):
+    parts = cut(rows, inner, columns)
+    if parts is None:
+        assert rows * inner * columns < 2 * module.SMALLEST_PIECE
+        return
+    assert 1 <= len(parts) <= MOST_PIECES
+    seen = np.zeros((rows, columns), dtype=int)
+    for piece in parts:
+        assert seen[piece].size
+        seen[piece] += 1
+        assert piece[0].start % 16 == piece[1].start % 16 == 0
+    assert np.all(seen == 1)
+
+
+def test_few_columns_are_not_cut():
+    assert all(columns == slice(0, 10) for _, columns in cut(100_000, 100, 10))
+    assert all(rows == slice(0, 10) for rows, _ in cut(10, 100, 100_000))
+
+
+def test_a_product_into_a_view_of_a_larger_array(pieces):
+    A, B, out = normal(80, 10), normal(10, 30), np.zeros((82, 40))
+    view = out[1:81, 5:35]
+    assert matmul_into(A, B, view) is view
+    np.testing.assert_allclose(view, A @ B, rtol=1e-12, atol=1e-14)
+    view[...] = 0
+    assert not out.any()
+    assert pieces == [4]
+
+
+def test_without_run_a_product_is_made_in_one_go():
+    assert products.run is None
+    A, B = normal(3, 4), normal(4, 5)
+    np.testing.assert_array_equal(matmul(A, B), np.matmul(A, B))
+    out = np.zeros((3, 5))
+    assert matmul_into(A, B, out) is out
+    np.testing.assert_array_equal(out, np.matmul(A, B))

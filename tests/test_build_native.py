@@ -1,0 +1,56 @@
+"""scripts/build_native.py: a library that loads, or a reason and no file."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "build_native.py"
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """The script, at work in a copy of the sources."""
+    spec = spec_from_file_location("build_native", SCRIPT)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for source in ("steps.c", "ops.h"):
+        shutil.copy(module.FOLDER / source, tmp_path)
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(module, "LIBRARY", tmp_path / "_steps.so")
+    return module
+
+
+def files(script):
+    return sorted(path.name for path in script.FOLDER.iterdir())
+
+
+def test_it_builds_a_library_that_loads(script):
+    assert script.build() is None
+    assert files(script) == ["_steps.so", "ops.h", "steps.c"]
+    library = ctypes.CDLL(str(script.LIBRARY))
+    assert all(hasattr(library, name) for name in ("pool_new", "pool_run", "pool_free"))
+
+
+def test_without_a_compiler(script, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(script.shutil, "which", lambda name: None)
+    assert script.build() == "no C compiler for POSIX threads was found"
+    monkeypatch.setenv("CC", str(script.FOLDER / "missing"))
+    assert "missing" in script.build()
+    assert files(script) == ["ops.h", "steps.c"]
+
+
+def test_a_compiler_that_fails_leaves_the_library_that_was(script, monkeypatch):
+    compiler = script.FOLDER.parent / "compiler"
+    compiler.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho half > "$2"\necho broken >&2\nexit 3\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    script.LIBRARY.write_text("before")
+    assert script.build().endswith("failed: broken")
+    assert files(script) == ["_steps.so", "ops.h", "steps.c"]
+    assert script.LIBRARY.read_text() == "before"
