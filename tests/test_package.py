@@ -68,6 +68,7 @@ NAMES = [
     "errors",
     "initializers",
     "metrics",
+    "parity",
     "schedules",
 ]
 

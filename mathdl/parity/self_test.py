@@ -68,7 +68,7 @@ def with_fault(pair: Pair, fault: Fault) -> Pair:
 
 
 def rows(pair: Pair, beginning: str) -> Iterator[Row]:
-    """The rows whose ids begin so, of small shapes; all rows, of every size, if that is empty. Some are of a network."""
+    """The rows whose ids begin so, of small shapes; all rows, of every size and of a network, if that is empty."""
     suite, _, op = beginning.partition("/")
     suites = [suite] if suite in SUITES else SUITES
     for case in cases(pair, [small_network(pair.inputs)], suites, 0, real_sizes=not beginning):

@@ -128,7 +128,8 @@ def _failure(row: Row) -> Iterator[Text]:
     c = row.comparison
     worst = c.worst if c.ratio > 1 else (c.worst_a if (c.a_ratio or 0) > 1 else c.worst_b)
     if worst is not None:
-        yield Text(f"     {_entry(worst, c.reference)}")
+        judged = [entry for entry in (worst, c.worst_a, c.worst_b) if entry is not None and entry.index == worst.index]
+        yield Text(f"     {_entry(max(judged, key=lambda entry: entry.reference is not None), c.reference)}")
 
 
 def _entry(entry: Entry, kind: str) -> str:

@@ -126,7 +126,7 @@ def erf_by_series(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         term = term * (2 * squares / (2 * n + 1))
         total += term
     y[inside] = 2 / np.sqrt(4 * np.arctan(np.longdouble(1))) * np.exp(-squares) * total
-    return y
+    return np.asarray(y)
 
 
 def ulp_errors(y: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -137,17 +137,19 @@ def ulp_errors(y: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.f
     if odd.any():
         same = (y == exact.astype(y.dtype)) | (np.isnan(y) & np.isnan(exact))
         errors = np.where(odd, np.where(same, 0.0, math.inf), errors)
-    return errors.astype(np.float64)
+    found: npt.NDArray[np.float64] = errors.astype(np.float64)
+    return found
 
 
 def _per_ulp(exact: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """1 / ulp(exact), of float32 by the bits of float64, which is fast."""
     if exact.dtype == np.longdouble:
-        return np.ldexp(np.longdouble(1), 53 - np.maximum(np.frexp(exact)[1], -1021))
+        return np.asarray(np.ldexp(np.longdouble(1), 53 - np.maximum(np.frexp(exact)[1], -1021)))
     exponents = (exact.view(np.int64) >> 52) & 0x7FF
     np.maximum(exponents, 1023 - 126, out=exponents)
     np.subtract(2 * 1023 + 23, exponents, out=exponents)
-    return (exponents << 52).view(np.float64)
+    scales: npt.NDArray[np.float64] = (exponents << 52).view(np.float64)
+    return scales
 
 
 def bound_of(record: dict[str, Any]) -> float:
