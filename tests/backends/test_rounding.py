@@ -63,6 +63,16 @@ def test_views_share_value_and_error():
     assert flat.value[0] == 0
 
 
+@pytest.mark.parametrize("function", [xp.abs, xp.sign, lambda x: -x, lambda x: xp.maximum(x, 0.0), lambda x: x + 0.0])
+def test_results_share_nothing_with_operands(function):
+    x = rounding.array([1.0, -2.0], 0.5, "float32")
+    y = function(x)
+    y *= 4.0
+    y[...] = 0.0
+    np.testing.assert_array_equal(x.value, [1, -2])
+    np.testing.assert_array_equal(x.error, [0.5, 0.5])
+
+
 def test_conversions():
     wide = rounding.array([1.0, 0.1, 2.0**-149 / 3], 0.0, "float64")
     narrow = xp.astype(wide, xp.float32)
