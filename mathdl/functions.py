@@ -24,7 +24,7 @@ Q = (1.0, 15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38
 
 @primitive
 def erf(Z: Array) -> Array:
-    """erf(Z), entry by entry, within 2 units in the last place; same shape and dtype; NaN stays NaN."""
+    """erf(Z), entry by entry, within 3 units in the last place (`mathdl ulp`); same shape and dtype; NaN stays NaN."""
     xp = namespace(Z)
     Y = xp.abs(Z)
     near = xp.minimum(Y, 1.0)

@@ -136,8 +136,8 @@ def instructions() -> str:
     """The widest instructions that NumPy uses here; which of its loops run, and how accurately, depends on them."""
     import numpy as np
 
-    extensions: Any = np.show_config(mode="dicts")
-    extensions = extensions["SIMD Extensions"]
+    configuration: Any = np.show_config(mode="dicts")
+    extensions = configuration["SIMD Extensions"]
     return str([*extensions.get("baseline", ["no vector instructions"]), *extensions.get("found", [])][-1])
 
 

@@ -116,7 +116,7 @@ def erf_by_series(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.6. From |x| = 6.5 on it is ±1 to 62 bits.
     """
-    y = np.sign(x)
+    y = np.asarray(np.sign(x))
     inside = np.abs(x) < 6.5
     z = x[inside]
     squares = z * z
@@ -126,30 +126,31 @@ def erf_by_series(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         term = term * (2 * squares / (2 * n + 1))
         total += term
     y[inside] = 2 / np.sqrt(4 * np.arctan(np.longdouble(1))) * np.exp(-squares) * total
-    return np.asarray(y)
+    return y
 
 
 def ulp_errors(y: npt.NDArray[Any], exact: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """|y − exact| in units in the last place of y's dtype at `exact`; ∞ where just one of them is a number in range."""
     errors = np.abs(y - exact)
-    errors *= _per_ulp(exact)
+    errors *= _per_ulp(exact) if y.dtype == np.float32 else np.ldexp(np.longdouble(1), 53 - _exponents(exact))
     odd = ~(np.isfinite(y) & np.isfinite(exact))
     if odd.any():
         same = (y == exact.astype(y.dtype)) | (np.isnan(y) & np.isnan(exact))
         errors = np.where(odd, np.where(same, 0.0, math.inf), errors)
-    found: npt.NDArray[np.float64] = errors.astype(np.float64)
-    return found
+    return np.asarray(errors, dtype=np.float64)
 
 
-def _per_ulp(exact: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """1 / ulp(exact), of float32 by the bits of float64, which is fast."""
-    if exact.dtype == np.longdouble:
-        return np.asarray(np.ldexp(np.longdouble(1), 53 - np.maximum(np.frexp(exact)[1], -1021)))
+def _per_ulp(exact: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """1 / ulp(exact) of float32, by the bits of float64, which is fast."""
     exponents = (exact.view(np.int64) >> 52) & 0x7FF
     np.maximum(exponents, 1023 - 126, out=exponents)
     np.subtract(2 * 1023 + 23, exponents, out=exponents)
-    scales: npt.NDArray[np.float64] = (exponents << 52).view(np.float64)
-    return scales
+    return (exponents << 52).view(np.float64)
+
+
+def _exponents(exact: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """e with 2^(e−1) ≤ |exact| < 2^e, at least that of the normal numbers of float64."""
+    return np.asarray(np.maximum(np.frexp(exact)[1], -1021))
 
 
 def bound_of(record: dict[str, Any]) -> float:

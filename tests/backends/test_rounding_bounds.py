@@ -501,7 +501,7 @@ def test_relu_and_its_mask():
 
 
 def test_machines_that_flush_to_zero():
-    x, y = WIDE[:, None] * np.float32(2.0**-100), np.float32([1.0, 0.5, 2.0**-30])
+    x, y = WIDE[:, None] * np.float32(2.0**-100), np.float32([1.0, 0.5, 2.0**-30, 2.0**60])
 
     def flushed(v):
         return np.where(np.abs(v) < 2.0**-126, np.float32(0), v)

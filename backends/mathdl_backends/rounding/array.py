@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from mathdl_backends.rounding import bounds
+from mathdl_backends.rounding import bounds, results
 from mathdl_backends.rounding.bounds import Ball, Context
 from mathdl_backends.rounding.machine import FORMATS, decide, machine
 
@@ -150,7 +150,7 @@ def elementwise(rule: Callable[..., Ball], *operands: RoundedArray) -> RoundedAr
     """`rule(*balls, at)` of real numbers of one dtype."""
     at = context(operands[0])
     balls = [bounds.seen(x.ball, at) for x in operands]
-    result = bounds.settled(rule(*balls, at), at, lambda: bounds.uncertain_entries(*balls))
+    result = results.settled(rule(*balls, at), at, lambda: results.uncertain_entries(*balls))
     return RoundedArray(*result, operands[0].dtype)
 
 
@@ -186,7 +186,6 @@ def together(*operands: Operand) -> tuple[RoundedArray, ...]:
     return tuple(_number(x, dtype) if isinstance(x, float) else as_dtype(x, dtype) for x in operands)
 
 
-@np.errstate(over="ignore")
 @np.errstate(over="ignore")
 def _number(x: float, dtype: Any) -> RoundedArray:
     rounded = float(dtype.type(x))

@@ -5,14 +5,13 @@ exact x as well. A rule answers what the ball of f(x, y) is: how far f takes the
 f itself, u (|v| + e) and an underflow. So two machines differ by 2 e at most.
 
 v is evaluated in float64, which is one machine more: every u below has float64's added to it. The bounds themselves are
-sums and products of numbers that are not negative, off by some 1e-16 for each term; `INFLATE` makes up for it.
+evaluated in float64 too; `results` makes up for that.
 
 Source: running error analysis, Higham, Accuracy and Stability of Numerical Algorithms (2nd ed., 2002), section 3.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
@@ -22,8 +21,6 @@ from mathdl_backends.rounding.machine import PRODUCTS, U64, Format, Machine
 
 Numbers = Any
 """A NumPy array of float64."""
-
-INFLATE = 1.0 + 2.0**-30
 
 
 class Ball(NamedTuple):
@@ -282,45 +279,3 @@ def square_root(x: Ball, at: Context) -> Ball:
 
 def _nearest_to_zero(x: Ball) -> Numbers:
     return np.maximum(np.abs(x.value) - x.error, 0.0)
-
-
-# -- results ---------------------------------------------------------------------------------------------------------
-
-
-def settled(x: Ball, at: Context, uncertain: Callable[[], Numbers]) -> Ball:
-    """x as it is stored: errors inflated, of the shape of the values; ∞ where the machine may overflow.
-
-    A value that is infinite or NaN has the error 0 if every machine has it, ∞ where that is `uncertain`.
-    """
-    value = np.asarray(x.value)
-    error = np.multiply(x.error, INFLATE, out=np.empty(value.shape))
-    if not np.all(np.abs(value) + error <= at.format.largest):
-        error[~(np.abs(value) + error <= at.format.largest)] = np.inf
-        error[~np.isfinite(value) & ~np.broadcast_to(uncertain(), value.shape)] = 0.0
-    return Ball(value, error)
-
-
-def uncertain_entries(*operands: Ball) -> Numbers:
-    """Where the result of an elementwise operation that is not finite may be so on some machines only."""
-    certain: Any = True
-    finite: Any = True
-    unknown: Any = False
-    for x in operands:
-        certain, finite = certain & (x.error == 0), finite & np.isfinite(x.value)
-        unknown = unknown | np.isinf(x.error)
-    return unknown | (finite & ~np.asarray(certain))
-
-
-def uncertain_sums(x: Ball, axis: Any, keepdims: bool) -> Numbers:
-    """The same of a sum."""
-    some, every = (np.any, np.all)
-    unknown = some(np.isinf(x.error), axis=axis, keepdims=keepdims)
-    finite = every(np.isfinite(x.value), axis=axis, keepdims=keepdims)
-    return unknown | finite
-
-
-def uncertain_products(x: Ball, y: Ball) -> Numbers:
-    """The same of a matrix product."""
-    unknown = np.any(np.isinf(x.error), axis=1)[:, None] | np.any(np.isinf(y.error), axis=0)[None, :]
-    finite = np.all(np.isfinite(x.value), axis=1)[:, None] & np.all(np.isfinite(y.value), axis=0)[None, :]
-    return unknown | finite

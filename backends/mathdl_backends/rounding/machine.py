@@ -79,7 +79,8 @@ class Machine:
         """
         least = n * u / (1.0 - n * u) if n * u < 1.0 else inf
         if self.sigmas is not None and n > 1:
-            least = min(least, expm1(self.sigmas * sqrt(n) * u + n * u * u / (1.0 - u)))
+            exponent = self.sigmas * sqrt(n) * u + n * u * u / (1.0 - u)
+            least = min(least, expm1(exponent) if exponent < 1.0 else inf)
         return least
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mathdl.primitive import PRIMITIVES
-from mathdl_backends.rounding import bounds
+from mathdl_backends.rounding import bounds, results
 from mathdl_backends.rounding.array import (
     HANDLE,
     Operand,
@@ -113,7 +113,8 @@ def _error(x: RoundedArray) -> tuple[Any, tuple[int, ...]]:
 
 
 def absolute(x: RoundedArray, /) -> RoundedArray:
-    return x.moved(np.copy) if x.dtype.kind in "bu" else RoundedArray(np.abs(x.value), x.error, x.dtype)
+    copy = x.moved(np.copy)
+    return copy if x.dtype.kind in "bu" else RoundedArray(np.abs(x.value), copy.error, x.dtype)
 
 
 def sign(x: RoundedArray, /) -> RoundedArray:
@@ -171,7 +172,7 @@ erf = _function("erf", lambda x: PRIMITIVES["erf"](x), bounds.spread_of_erf)
 def _reduced(rule: Callable[..., Ball], x: RoundedArray, axis: Any, keepdims: bool) -> RoundedArray:
     at = context(x)
     ball = bounds.seen(x.ball, at)
-    result = bounds.settled(rule(ball, axis, keepdims, at), at, lambda: bounds.uncertain_sums(ball, axis, keepdims))
+    result = results.settled(rule(ball, axis, keepdims, at), at, lambda: results.uncertain_sums(ball, axis, keepdims))
     return RoundedArray(*result, x.dtype)
 
 
@@ -213,7 +214,7 @@ def matmul(x: RoundedArray, y: RoundedArray, /) -> RoundedArray:
     x, y = together(x, y)
     at = context(x)
     a, b = bounds.seen(x.ball, at), bounds.seen(y.ball, at)
-    result = bounds.settled(bounds.matmul(a, b, at), at, lambda: bounds.uncertain_products(a, b))
+    result = results.settled(bounds.matmul(a, b, at), at, lambda: results.uncertain_products(a, b))
     return RoundedArray(*result, x.dtype)
 
 
