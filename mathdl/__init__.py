@@ -59,13 +59,13 @@ from mathdl.optimizers import SGD as SGD
 from mathdl.optimizers import Adam as Adam
 from mathdl.optimizers import AdamW as AdamW
 from mathdl.optimizers import RMSprop as RMSprop
+from mathdl.parity import parity as parity
 from mathdl.training.callbacks import EarlyStopping as EarlyStopping
 from mathdl.training.model import Model as Model
 from mathdl.training.model import load as load
 from mathdl.training.trainer import Trainer as Trainer
 
 if TYPE_CHECKING:
-    from mathdl.parity import parity as parity
     from mathdl.theory.gradients import check_gradients as check_gradients
 
 __version__ = "0.1.0"
@@ -133,8 +133,4 @@ def __getattr__(name: str) -> Any:
         from mathdl.theory.gradients import check_gradients
 
         return check_gradients
-    if name == "parity":
-        from mathdl.parity import parity
-
-        return parity
     raise AttributeError(f"module 'mathdl' has no attribute {name!r}")

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from mathdl.data import as_arrays
-from mathdl.errors import UsageError, unknown_name
+from mathdl.errors import unknown_name
 from mathdl.network import Parameters
 from mathdl.parity.cases import Case
 from mathdl.parity.checking import Pair, check
@@ -31,37 +31,6 @@ from mathdl.training.trainer import Trainer
 
 PRECISIONS = ("tf32", "bf16", "fp16")
 """What `precision` takes."""
-
-
-def parity(
-    trainer: Trainer | None = None,
-    X: Any = None,
-    Y: Any = None,
-    *,
-    a: str = "cpu",
-    b: str = "cuda",
-    suites: Sequence[str] = SUITES,
-    dtype: str | None = None,
-    precision: str | None = None,
-    flushes: bool = False,
-    seed: int = 0,
-) -> Report:
-    """Whether two devices agree, as far as rounding allows: `print` the report, or ask its `verdict` and `rows`.
-
-    `a`, `b`: "cpu", "cuda", "cuda:1", "strict", "permuted" (the CPU, with sums in another order) or "float64" (the CPU
-    in float64). With a trainer and its data its network is compared too, layer by layer and in whole updates, in its
-    dtype unless another is given. `precision`: a format ("tf32", "bf16", "fp16") that the operands of float32 products
-    may be rounded to. `flushes`: subnormal numbers may be taken for 0. Raises `DeviceError` or `MissingExtraError` for
-    a device that cannot be used, `UnknownNameError` and `UsageError`.
-    """
-    subjects = []
-    if trainer is not None:
-        if X is None or Y is None:
-            raise UsageError("parity: a trainer is compared on its data: give X and Y")
-        subjects.append(subject_of(trainer, X, Y))
-        dtype = trainer.dtype if dtype is None else dtype
-    pair = open_pair(a, b, dtype or "float32", precision, flushes)
-    return compared(pair, subjects, suites, seed)
 
 
 def open_pair(a: str, b: str, dtype: str = "float32", precision: str | None = None, flushes: bool = False) -> Pair:
