@@ -30,6 +30,9 @@ def test_the_page(check, tmp_path):
     assert "Test-suite: 9 passed." in text
     for what in ("initial weights", "minibatches", "dropout masks"):
         assert f"- {what} of mlp: the same bits" in text
+    for dtype in ("float32", "float64"):
+        assert f"`mathdl parity`, mlp, {dtype}: exit status 0" in text
+    assert "explained by rounding" in text
     for device in ("cpu", "strict"):
         assert f"| mlp | {device} | 1 | 0." in text
 
@@ -54,3 +57,9 @@ def test_the_gpu_is_named_by_its_driver(check, monkeypatch):
     about = check.about_device("cuda:1")
     assert (about["device"], about["driver"]) == ("NVIDIA B", "3.4")
     assert {"commit", "python", "numpy"} <= set(about)
+
+
+def test_a_difference_that_rounding_does_not_explain_fails(check, monkeypatch, tmp_path):
+    monkeypatch.setattr(check, "parity", lambda model, device, *options, **environment: (1, "FAIL"))
+    argv = ["--device", "strict", "--models", "mlp", "--epochs", "1", "--out", str(tmp_path)]
+    assert check.main(argv) == 1

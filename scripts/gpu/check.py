@@ -1,12 +1,14 @@
 """Train on a device and on the CPU, compare what both start from, and write a page; called by `sh scripts/gpu/check`.
 
 Initial weights, the order of the minibatches and the dropout masks must be the same bits; what is learnt from there on
-is not, for sums are added in another order.
+is not, for sums are added in another order: `mathdl parity` must explain the differences by rounding, in float32 and
+float64, and must fail and say why where a GPU's products are TF32.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from mathdl.arrays import to_host
 from mathdl.cli.models import BUILT_IN, build
 
 SHAPE, CLASSES, SEED = (8, 8, 1), 10, 0
+DTYPES = ("float32", "float64")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for where in ("cpu", device)
     ]
     about = about_device(device)
-    text = page(about, options.suite, bits, runs)
+    compared = {f"{m}, {dtype}": parity(m, device, "--dtype", dtype) for m in models for dtype in DTYPES}
+    expected = dict.fromkeys(compared, 0)
+    if device.startswith("cuda"):
+        tf32 = {f"{m}, TF32 on": parity(m, device, CUPY_TF32="1", NVIDIA_TF32_OVERRIDE="1") for m in models}
+        compared, expected = compared | tf32, expected | dict.fromkeys(tf32, 1)
+    text = page(about, options.suite, bits, runs, compared)
     options.out.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
     (options.out / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
-    return 0 if all(bits.values()) else 1
+    agree = all(status == expected[case] for case, (status, _) in compared.items())
+    seen = all("TF32 is on" in said for case, (_, said) in compared.items() if expected[case] == 1)
+    return 0 if all(bits.values()) and agree and seen else 1
+
+
+def parity(model: str, device: str, *options: str, **environment: str) -> tuple[int, str]:
+    """(exit status, what was printed) of `mathdl parity` on the CPU and the device, in a process of its own."""
+    command = [sys.executable, "-m", "mathdl", "parity", model, "--a", "cpu", "--b", device, *options]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    return found.returncode, found.stdout + found.stderr
 
 
 def same_bits(model: str, device: str) -> dict[str, bool]:
@@ -85,7 +102,13 @@ def about_device(device: str) -> dict[str, str]:
     return about | {name: str(value) for name, value in circumstances().items()} | dict(sorted(packages.items()))
 
 
-def page(about: dict[str, str], suite: str, bits: dict[str, bool], runs: Sequence[tuple[str, str, Any]]) -> str:
+def page(
+    about: dict[str, str],
+    suite: str,
+    bits: dict[str, bool],
+    runs: Sequence[tuple[str, str, Any]],
+    compared: dict[str, tuple[int, str]],
+) -> str:
     """The page, in Markdown."""
     lines = [f"# {about['device']}", "", "Written by `sh scripts/gpu/check`.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in about.items()]
@@ -97,6 +120,8 @@ def page(about: dict[str, str], suite: str, bits: dict[str, bool], runs: Sequenc
         test = report["test"]
         figures = f"{test['accuracy']:.4f} | {test['loss']:.4f} | {report['seconds']:.1f}"
         lines.append(f"| {model} | {device} | {report['epochs']} | {figures} |")
+    for case, (status, said) in compared.items():
+        lines += ["", f"`mathdl parity`, {case}: exit status {status}", "", "```", said.rstrip(), "```"]
     return "\n".join([*lines, ""])
 
 
