@@ -18,7 +18,7 @@ from mathdl.errors import MathdlError, NonFiniteError, OutOfMemoryError, UsageEr
 
 COMMANDS = (
     *("train", "evaluate", "predict", "summary"),
-    *("gradcheck", "prove", "parity", "ulp"),
+    *("gradcheck", "prove", "explain", "parity", "ulp"),
     *("notation", "doctor"),
 )
 """The commands, in the order of help; each is `mathdl.cli.<name>`."""

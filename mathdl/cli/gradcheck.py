@@ -13,7 +13,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mathdl.cli.arguments import one_of, positive, seed, shape
-from mathdl.cli.models import TASKS
+from mathdl.cli.models import LOSSES_OF, TASKS
 
 if TYPE_CHECKING:
     from mathdl.losses import Loss
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 NAME = "gradcheck"
 HELP = "check every gradient of a model, by dual numbers and by differences"
-
-LOSSES_OF = {
-    "categorical": "categorical_cross_entropy",
-    "binary": "binary_cross_entropy",
-    "regression": "mean_squared_error",
-    "counts": "poisson",
-}
-"""What the targets are → the loss, where none is named."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,14 @@ TASKS: Mapping[str, type[Layer] | None] = {
 }
 """What the targets are (the `kind` of a loss; counts are those of Poisson) → the activation of the output layer."""
 
+LOSSES_OF: Mapping[str, str] = {
+    "categorical": "categorical_cross_entropy",
+    "binary": "binary_cross_entropy",
+    "regression": "mean_squared_error",
+    "counts": "poisson",
+}
+"""What the targets are → the loss, where none is named."""
+
 
 def mlp(input_shape: Shape) -> list[Layer]:
     """Two hidden layers, with a little dropout."""

@@ -64,7 +64,13 @@ class Derivation:
             for number in numbers:
                 self._compare(number)
 
-        return Check("G", self.shows, f"{self.title}, {len(numbers)} steps", run, each_refused(*spoilt))
+        return Check(
+            "G",
+            self.shows,
+            f"{self.title} ({len(numbers)} {'step' if len(numbers) == 1 else 'steps'})",
+            run,
+            each_refused(*spoilt),
+        )
 
     def _compare(self, number: int, spoil: Callable[[Any], Any] = lambda line: line, given: bool = True) -> None:
         before, step = self.steps[number - 1 : number + 1]

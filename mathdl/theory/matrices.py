@@ -17,6 +17,7 @@ import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.matrices.expressions.applyfunc import ElementwiseApplyFunction
+from sympy.printing.pretty.stringpict import prettyForm
 
 
 class Gradient(sp.MatrixExpr):  # type: ignore[misc]
@@ -39,6 +40,11 @@ class Gradient(sp.MatrixExpr):  # type: ignore[misc]
     def _latex(self, printer: Any) -> str:
         trace, variable = self.args
         return rf"\nabla_{{{printer.doprint(variable)}}} \operatorname{{tr}}\left({printer.doprint(trace.arg)}\right)"
+
+    def _pretty(self, printer: Any) -> Any:
+        trace, variable = self.args
+        shown = printer._print(trace)
+        return prettyForm(*shown.left(f"∇_{variable} "))
 
 
 def ones(name: str, n: Any) -> tuple[sp.MatrixSymbol, sp.OneMatrix]:

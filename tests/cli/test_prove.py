@@ -1,19 +1,47 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from mathdl import cli
+from mathdl import cli, layers, losses
 from mathdl.cli import prove
 from mathdl.theory import chapters
 
 
 def test_some_propositions(capsys):
     assert cli.main(["prove", "conv-size", "flatten"]) == 0
-    header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["proposition", "title", "evidence", "checks", "seconds", "verdict"]
+    header, *rows, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["proposition", "title", "evidence", "checks", "prose", "seconds", "verdict"]
     assert [(row.split()[0], row.split()[-1]) for row in rows] == [("conv-size", "ok"), ("flatten", "ok")]
+    checks = sum(len(chapters.PROPOSITIONS[name].checks) for name in ("conv-size", "flatten"))
+    assert last.startswith(f"2 propositions, {checks} checks, each of which also refused a spoilt claim; ")
+
+
+def test_steps_in_prose_are_counted(capsys):
+    unchecked = len(chapters.PROPOSITIONS["softmax-simplex"].unchecked)
+    assert unchecked > 0
+    assert cli.main(["prove", "softmax-simplex"]) == 0
+    assert f"; {unchecked} steps are prose, checked by no machine" in capsys.readouterr().out
+
+
+def test_as_json(capsys):
+    assert cli.main(["prove", "flatten", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (proposition,) = found["propositions"]
+    assert (proposition["id"], proposition["faults"]) == ("flatten", [])
+    assert found["cover"] == {}
+
+
+def test_all_of_them_come_with_what_they_cover(capsys, monkeypatch):
+    monkeypatch.setattr(prove, "_faults", lambda proposition: [])
+    assert cli.main(["prove"]) == 0
+    out = capsys.readouterr().out
+    cover = prove.covered()
+    assert {*layers.__all__, *(kind.__name__ for kind in losses.LOSSES.values()), "Adam"} <= set(cover)
+    for name, ids in cover.items():
+        assert any(line.split()[:1] == [name] and ids[0] in line for line in out.splitlines())
 
 
 def test_a_check_that_fails_and_one_that_cannot_fail_are_exit_status_1(capsys, monkeypatch):
@@ -24,6 +52,7 @@ def test_a_check_that_fails_and_one_that_cannot_fail_are_exit_status_1(capsys, m
     assert cli.main(["prove", "conv-equivariance"]) == 1
     out = capsys.readouterr().out
     assert "FAILED" in out
+    assert "not shown: conv-equivariance" in out
     assert "conv-equivariance: a moved image gives a moved result: moved, entry" in out
     assert "conv-equivariance: a moved image gives a moved result: a spoilt claim is not refused" in out
 
@@ -32,7 +61,7 @@ def test_a_check_that_fails_and_one_that_cannot_fail_are_exit_status_1(capsys, m
     ("argv", "message"),
     [
         (["conv-sise"], "unknown proposition 'conv-sise'. Did you mean 'conv-size'?"),
-        (["--json"], "--patch and --json belong to --self-test"),
+        (["--patch", "mine.toml"], "--patch gives mutants to --self-test"),
         (["--self-test", "relu"], "--self-test tries all propositions: leave out relu"),
         (["--self-test", "--patch", "nowhere.toml"], "No such file or directory: nowhere.toml"),
     ],
