@@ -15,6 +15,7 @@ from mathdl.cli import COMMANDS
 from mathdl.cli.models import build
 from mathdl.layers import relu
 from mathdl.network import Network
+from mathdl.theory.mutants import read_mutants, spoilt_sources
 from support import check_layer_gradient, normal
 
 ROOT = Path(__file__).parent.parent
@@ -50,10 +51,18 @@ def test_the_layer_is_the_one_that_ships():
 
 
 def test_the_model_file_is_one(tmp_path):
-    (text,) = blocks("toml")
+    (text,) = [block for block in blocks("toml") if "[[layers]]" in block]
     (tmp_path / "model.toml").write_text(text, encoding="utf-8")
     network = Network(build(str(tmp_path / "model.toml"), (8, 8, 1), 10))
     assert network.shapes((8, 8, 1))[-1] == (10,)
+
+
+def test_the_mutant_is_one(tmp_path):
+    (text,) = [block for block in blocks("toml") if "[[mutants]]" in block]
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    (mutant,) = read_mutants(tmp_path / "mine.toml")
+    (source,) = spoilt_sources(mutant).values()
+    assert "Z += 2 * b" in source
 
 
 def test_the_commands_are_there():

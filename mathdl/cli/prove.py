@@ -114,7 +114,8 @@ def _print(verdicts: list[Verdict], cover: dict[str, list[str]]) -> None:
         say(f"not shown: {', '.join(failed)}", style="bold red")
     else:
         counted = f"{len(verdicts)} propositions, {checks} checks, each of which also refused a spoilt claim"
-        say(f"{counted}; {prose} steps are prose, checked by no machine", style="bold green")
+        steps = "1 step is" if prose == 1 else f"{prose} steps are"
+        say(f"{counted}; {steps} prose, checked by no machine", style="bold green")
 
 
 def _verdict(proposition: Proposition) -> Verdict:

@@ -23,7 +23,8 @@ def test_steps_in_prose_are_counted(capsys):
     unchecked = len(chapters.PROPOSITIONS["softmax-simplex"].unchecked)
     assert unchecked > 0
     assert cli.main(["prove", "softmax-simplex"]) == 0
-    assert f"; {unchecked} steps are prose, checked by no machine" in capsys.readouterr().out
+    steps = "1 step is" if unchecked == 1 else f"{unchecked} steps are"
+    assert f"; {steps} prose, checked by no machine" in capsys.readouterr().out
 
 
 def test_as_json(capsys):

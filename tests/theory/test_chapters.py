@@ -24,6 +24,7 @@ STATED_FOR_THEMSELVES = {
     "backprop",
     "bias-augmentation",
     "chain-rule-vjp",
+    "descent-lemma",
     "elementwise-differential",
     "erratum-convolution",
     "erratum-perceptron-product",

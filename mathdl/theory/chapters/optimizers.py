@@ -12,7 +12,7 @@ import sympy as sp
 from mathdl.arrays import Device, namespace
 from mathdl.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from mathdl.theory import definitions
-from mathdl.theory.check import Check
+from mathdl.theory.check import Check, Refused
 from mathdl.theory.derivation import Derivation, Prose, Step
 from mathdl.theory.domains import POSITIVE
 from mathdl.theory.evidence import code_values
@@ -135,6 +135,66 @@ SGD_STEP = Proposition(
         code_values("one step", sgd()),
         follows("ten steps", SGD(), sgd_rule(0.0)),
     ),
+)
+
+
+def descends(says: str, smoothness: float) -> Check:
+    """N: the bound on a least-squares cost after one shipped step; `smoothness` is L as a part of the right one.
+
+    The cost is ½ ‖Xθ − y‖² / n, whose gradient is Lipschitz with the largest eigenvalue of XᵀX / n, and no less.
+    """
+
+    def bound(part: float) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            X, y, n = rng.standard_normal((8, 3)), rng.standard_normal(8), 8
+            eigenvalues, directions = np.linalg.eigh(X.T @ X / n)
+            L = part * float(eigenvalues[-1])
+            best = np.linalg.lstsq(X, y, rcond=None)[0]
+            for start in (rng.standard_normal(3), best + directions[:, -1]):
+                for rate in (0.1 / eigenvalues[-1], 1 / eigenvalues[-1], 1.9 / eigenvalues[-1]):
+                    G = X.T @ (X @ start - y) / n
+                    theta, before = start.copy(), float(np.sum((X @ start - y) ** 2)) / (2 * n)
+                    SGD().update(theta, G, {}, np.array([rate]), False)
+                    after = float(np.sum((X @ theta - y) ** 2)) / (2 * n)
+                    allowed = before - rate * (1 - L * rate / 2) * float(G @ G)
+                    if after > allowed + 1e-12 * (1 + abs(before)):
+                        raise Refused(says, f"at most {allowed}", after)
+
+    return Check("N", "other", says, lambda: bound(smoothness), lambda: bound(0.9 * smoothness))
+
+
+x, L, q = sp.symbols("x L q", real=True)
+ALONG = Derivation(
+    (
+        Step(
+            -eta * q + sp.integrate(L * x * eta**2 * q, (x, 0, 1)),
+            "f(θ − η∇f) − f(θ), with the slope at most L x η off",
+        ),
+        Step(-eta * (1 - L * eta / 2) * q, "the integral of x from 0 to 1 is ½"),
+    ),
+    title="the largest change along the segment, with q = ‖∇f‖²",
+    shows="other",
+)
+DESCENT = Proposition(
+    id="descent-lemma",
+    title="The descent lemma",
+    statement=r"f(\theta - \eta \nabla f) \le f(\theta) - \eta \Bigl(1 - \tfrac{L\eta}{2}\Bigr) \|\nabla f\|^2",
+    roles=("other",),
+    sources=(Source("Nesterov, Introductory lectures on convex optimization (2004)", "section 1.2.3", "ours"),),
+    hypotheses=(
+        Hypothesis(r"$\nabla f$ is Lipschitz with $L$ on the segment; a network with ReLU has no such $L$", "prose"),
+        Hypothesis(r"$\eta > 0$", "prose"),
+    ),
+    derivations=(ALONG,),
+    prose=(
+        Prose(
+            r"$f(\theta - \eta\nabla f) - f(\theta)$ is the integral of "
+            r"$-\eta \langle \nabla f(\theta - x\eta\nabla f), \nabla f \rangle$ over $x$ from 0 to 1, "
+            r"and that gradient is at most $L x \eta \|\nabla f\|$ from $\nabla f$."
+        ),
+    ),
+    evidence=(descends("a step of SGD on least squares goes down as far as that, and no further", 1.0),),
 )
 
 MOMENTUM_SUM = Derivation(
@@ -279,5 +339,5 @@ RMSPROP = Proposition(
 CHAPTER = Chapter(
     "Optimizers",
     "θ is one flat vector; an update is the same for every entry, so it may be cut anywhere.",
-    (SGD_STEP, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP),
+    (SGD_STEP, DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, RMSPROP),
 )
