@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -28,7 +29,8 @@ def build() -> str | None:
         return "no C compiler for POSIX threads was found"
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         made = Path(folder) / LIBRARY.name
-        command = [*compiler.split(), *FLAGS, "-o", str(made), str(FOLDER / "steps.c"), "-lm"]
+        source = f'-DBUILT_FROM="{run_path(str(FOLDER / "__init__.py"))["digest"](FOLDER)}"'
+        command = [*compiler.split(), *FLAGS, source, "-o", str(made), str(FOLDER / "steps.c"), "-lm"]
         try:
             result = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:

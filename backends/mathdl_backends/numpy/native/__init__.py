@@ -9,10 +9,17 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 _PATH = Path(__file__).with_name("_steps.so")
+_SOURCES = ("steps.c", "ops.h")
+
+
+def digest(folder: Path = Path(__file__).parent) -> str:
+    """What a library must be built from to fit this Python code: a digest of the C sources."""
+    return sha256(b"".join((folder / name).read_bytes() for name in _SOURCES)).hexdigest()[:16]
 
 
 @cache
@@ -22,7 +29,10 @@ def library() -> Any:
         return None
     try:
         found = ctypes.CDLL(str(_PATH))
-    except OSError:  # built for another machine
+        found.built_from.restype = ctypes.c_char_p
+        if found.built_from().decode() != digest():
+            return None
+    except (OSError, AttributeError):  # built for another machine, or from early sources
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int
     found.pool_new.argtypes, found.pool_new.restype = (integer, pointer), pointer
@@ -38,4 +48,4 @@ def why_absent() -> str:
         return "absent: switched off by MATHDL_NATIVE=0"
     if not _PATH.is_file():
         return "absent: no C compiler was there when mathdl was installed; install it again where one is"
-    return "absent: built for another kind of machine; install mathdl again on this one"
+    return "absent: built for another kind of machine, or from other sources; install mathdl again"
