@@ -206,6 +206,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 0.75 * len(steps) + 1.2))
     for j, name in enumerate(shown):
         rows = [k for k, f in enumerate(steps.values()) if name in f]
+        if not rows:
+            continue
         ratios = [f[name]["ms"] / f["mathdl"]["ms"] for f in steps.values() if name in f]
         axes.barh([row + 0.15 * (j - 2) for row in rows], ratios, height=0.14, label=name)
     axes.axvline(1, color="black", linewidth=1)
