@@ -45,7 +45,7 @@ def test_a_library_from_other_sources_is_left_alone(script, monkeypatch):
     assert script.build() is None
     monkeypatch.delenv("MATHDL_NATIVE", raising=False)
     monkeypatch.setattr(native, "_PATH", script.LIBRARY)
-    assert native.library.__wrapped__() is None
+    assert native.loaded.__wrapped__() is None
     assert "from other sources" in native.why_absent()
 
 

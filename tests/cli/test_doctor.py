@@ -67,7 +67,7 @@ def test_whether_steps_are_compiled(monkeypatch, tmp_path, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(blas, "routines", lambda: None)
         assert findings(capsys)[1][name]["found"].startswith("absent: NumPy's BLAS is not")
-    monkeypatch.setattr(native, "library", native.library.__wrapped__)  # what it remembers does not count here
+    monkeypatch.setattr(native, "loaded", native.loaded.__wrapped__)  # what it remembers does not count here
     (tmp_path / "_steps.so").write_text("no library")
     for path, reason in (("_steps.so", "built for another kind"), ("none", "no C compiler was there")):
         monkeypatch.setattr(native, "_PATH", tmp_path / path)

@@ -228,7 +228,7 @@ def call_by_call(patch):
 
 
 def without_programs(patch):
-    patch.setattr(native, "library", lambda: None)
+    patch.setattr(native, "loaded", lambda: None)
 
 
 def dense_layers():

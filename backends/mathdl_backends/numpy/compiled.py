@@ -116,7 +116,7 @@ def _same(A: Any, B: Any) -> bool:
 
 def why_absent() -> str | None:
     """None if programs can run here; else the reason why steps run call by call."""
-    if native.library() is None:
+    if native.loaded() is None:
         return native.why_absent()
     if blas.routines() is None:
         return "absent: NumPy's BLAS is not an OpenBLAS with 64-bit integers"
@@ -127,7 +127,7 @@ class Pool:
     """The threads that run programs; `close` ends them."""
 
     def __init__(self, threads: int) -> None:
-        self._library, routines = native.library(), blas.routines() or ()
+        self._library, routines = native.loaded(), blas.routines() or ()
         self._process = os.getpid()
         self._pool = self._library.pool_new(threads, (ctypes.c_void_p * len(routines))(*routines))
         if not self._pool:

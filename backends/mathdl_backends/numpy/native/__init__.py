@@ -1,4 +1,4 @@
-"""The compiled part of the NumPy backend: `library()` is the shared object that was built beside this file, if any.
+"""The compiled part of the NumPy backend: `loaded()` is the shared object that was built beside this file, if any.
 
 It is built when mathdl is installed where a C compiler is (scripts/build_native.py); all works without it, slower, and
 with the same bits. `MATHDL_NATIVE=0` in the environment leaves it out.
@@ -23,7 +23,7 @@ def digest(folder: Path = Path(__file__).parent) -> str:
 
 
 @cache
-def library() -> Any:
+def loaded() -> Any:
     """The library with its functions typed, or None."""
     if os.environ.get("MATHDL_NATIVE") == "0" or not _PATH.is_file():
         return None
@@ -43,7 +43,7 @@ def library() -> Any:
 
 
 def why_absent() -> str:
-    """Why `library()` is None."""
+    """Why `loaded()` is None."""
     if os.environ.get("MATHDL_NATIVE") == "0":
         return "absent: switched off by MATHDL_NATIVE=0"
     if not _PATH.is_file():
