@@ -131,15 +131,24 @@ BOUNDS = Proposition(
 )
 
 S = total(lambda k: sp.exp(z[k]), l)
+Y_SUM = total(lambda k: y[k], l)
 FUSED = Derivation(
     (
         Step(
-            sp.Derivative(total(lambda k: y[k], l) * sp.log(S) - total(lambda k: y[k] * z[k], l), z[j]),
+            sp.Derivative(Y_SUM * sp.log(S) - total(lambda k: y[k] * z[k], l), z[j]),
             "ℓ = (Σ Y) log Σ e^z − Σ Y z, by logsumexp",
         ),
-        Step(total(lambda k: y[k], l) * sp.exp(z[j]) / S - y[j], "the derivative of log-sum-exp is softmax"),
+        Step(Y_SUM * sp.exp(z[j]) / S - y[j], "the derivative of log-sum-exp is softmax"),
+        Step(sp.exp(z[j]) / S - y[j], "p − y, where the row sums to one and only there", given={Y_SUM: sp.Integer(1)}),
     ),
-    title="∇z of one instance, for every l and every Y",
+    title="∇z of one instance, for every l and every Y; and p − y under the hypothesis",
+)
+ONLY_IF = Derivation(
+    (
+        Step((Y_SUM * sp.exp(z[j]) / S - y[j]) - (sp.exp(z[j]) / S - y[j]), "the gradient, less p − y"),
+        Step((Y_SUM - 1) * sp.exp(z[j]) / S, "a multiple of p_j > 0: 0 if and only if Σ y = 1"),
+    ),
+    title="how far p − y is off for any other row",
 )
 
 
@@ -173,9 +182,16 @@ SOFTMAX_CCE = Proposition(
     r"\quad = \frac{w_i}{\sum w} (P - Y) \text{ iff every row of } Y \text{ sums to 1}",
     roles=("forward", "gradient"),
     sources=(NAMED,),
-    hypotheses=(SHAPES, Hypothesis("$Z$ finite, or −∞ where $Y = 0$", "infinite logits: checked below")),
+    hypotheses=(
+        SHAPES,
+        Hypothesis("$Z$ finite, or −∞ where $Y = 0$", "infinite logits: checked below"),
+        Hypothesis(
+            r"for $P - Y$: every row of $Y$ sums to 1",
+            "raises DataError where data enter (tests/losses/test_targets.py); the code computes the general form",
+        ),
+    ),
     convention="A class with the logit −∞ and Y = 0 costs nothing and gets no gradient.",
-    derivations=(FUSED,),
+    derivations=(FUSED, ONLY_IF),
     evidence=(
         code_values("J, every order of logits", categorical_of_logits(2, 2), categorical_of_logits(3)),
         code_gradients(
