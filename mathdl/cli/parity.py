@@ -129,11 +129,15 @@ def _self_test(arguments: argparse.Namespace) -> int:
     outcomes = self_test(faults, arguments.dtype or "float32")
     rows = [(outcome.fault, outcome.expected, outcome.found, outcome.row) for outcome in outcomes]
     table(("fault in b", "must be", "is", "by the row"), rows)
-    survivors = [outcome.fault for outcome in outcomes if not outcome.passed]
-    if survivors:
-        say(f"{len(survivors)} of {len(outcomes)} faults survive: {', '.join(survivors)}", "bold red")
+    control, *others = outcomes
+    survivors = [outcome.fault for outcome in others if not outcome.passed]
+    if not control.passed:
+        say(f"the sides differ without any fault, so the faults show nothing: {control.row}", "bold red")
         return 1
-    say(f"all {len(outcomes)} faults are found", "bold green")
+    if survivors:
+        say(f"{len(survivors)} of {len(others)} faults survive: {', '.join(survivors)}", "bold red")
+        return 1
+    say(f"all {len(others)} faults are found, and none where there is none", "bold green")
     return 0
 
 
