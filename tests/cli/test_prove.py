@@ -7,6 +7,7 @@ import pytest
 
 from mathdl import cli, layers, losses
 from mathdl.cli import prove
+from mathdl.errors import ShapeError
 from mathdl.theory import chapters
 
 
@@ -56,6 +57,22 @@ def test_a_check_that_fails_and_one_that_cannot_fail_are_exit_status_1(capsys, m
     assert "not shown: conv-equivariance" in out
     assert "conv-equivariance: a moved image gives a moved result: moved, entry" in out
     assert "conv-equivariance: a moved image gives a moved result: a spoilt claim is not refused" in out
+
+
+def test_code_that_falls_over_is_exit_status_1_and_the_others_are_still_asked(capsys, monkeypatch):
+    proposition = chapters.PROPOSITIONS["conv-equivariance"]
+    (check,) = proposition.evidence
+
+    def fall():
+        raise ShapeError("no such shape")
+
+    fallen = replace(proposition, evidence=(replace(check, run=fall), check))
+    monkeypatch.setitem(chapters.PROPOSITIONS, "conv-equivariance", fallen)
+    assert cli.main(["prove", "conv-equivariance", "flatten"]) == 1
+    out = capsys.readouterr().out
+    assert f"conv-equivariance: {check.says}: fell over with ShapeError: no such shape" in out
+    assert "not shown: conv-equivariance" in out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("flatten ")] == ["ok"]
 
 
 @pytest.mark.parametrize(
