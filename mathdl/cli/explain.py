@@ -77,7 +77,7 @@ def _theory(what: str) -> Iterator[str]:
     if what not in kinds:
         raise unknown_name("layer, proposition or model", what, [*kinds, *PROPOSITIONS, *BUILT_IN])
     kind: Any = kinds[what]
-    yield f"{what}: {_sentence(kind.__doc__ or '')}"
+    yield from _wrapped(f"{what}: {_sentence(kind.__doc__ or '')}", "")
     for name in kind.propositions:
         yield ""
         yield from _proposition(PROPOSITIONS[name])

@@ -41,6 +41,11 @@ def test_a_layer_is_told_by_its_propositions(capsys):
         assert f"({name})" in out
 
 
+@pytest.mark.parametrize("name", sorted(covered()))
+def test_every_class_is_told_within_the_width_of_a_terminal(name, capsys):
+    assert max(map(len, printed(capsys, name).splitlines())) <= 100
+
+
 def test_a_model_forward_and_backward(capsys):
     out = printed(capsys, "cnn", "--input-shape", "28,28,1", "--outputs", "10")
     lines = [line.strip() for line in out.splitlines()]
