@@ -168,8 +168,8 @@ x, L, q = sp.symbols("x L q", real=True)
 ALONG = Derivation(
     (
         Step(
-            -eta * q + sp.integrate(L * x * eta**2 * q, (x, 0, 1)),
-            "f(θ − η∇f) − f(θ), with the slope at most L x η off",
+            -eta * q + sp.Integral(L * x * eta**2 * q, (x, 0, 1)),
+            "an upper bound of f(θ − η∇f) − f(θ), by the step in prose",
         ),
         Step(-eta * (1 - L * eta / 2) * q, "the integral of x from 0 to 1 is ½"),
     ),
