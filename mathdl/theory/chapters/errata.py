@@ -1,4 +1,4 @@
-"""Errata of the two texts: what does not hold as it is printed, and what the library takes in its place."""
+"""Errata and ambiguities of the two texts: what is printed wrong or left open, and what the library takes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _says(claim: str, found: Any, expected: Any) -> None:
         raise Refused(claim, expected, found)
 
 
-def fact(claim: str, kind: Any, holds: Callable[[], Any], right: Any, printed: Any) -> Check:
-    """The check that `holds()` is what is right; its control claims what is printed."""
-    return Check(kind, "other", claim, lambda: _says(claim, holds(), right), lambda: _says(claim, holds(), printed))
+def fact(claim: str, kind: Any, holds: Callable[[], Any], right: Any, wrong: Any) -> Check:
+    """The check that `holds()` is what is right; its control claims what is wrong."""
+    return Check(kind, "other", claim, lambda: _says(claim, holds(), right), lambda: _says(claim, holds(), wrong))
 
 
 ROW_LENGTH = Proposition(
@@ -37,7 +37,7 @@ ROW_LENGTH = Proposition(
     title="A row has as many entries as there are columns",
     statement=r"[A]_{i,:} = [a_{i,1}\ a_{i,2} \cdots a_{i,m}] \text{ for } A \in M_{n,m}",
     roles=("other",),
-    sources=(Source("Jiang", "section 2, Definition 1: the last entry is printed as a_{i,n}", "stated"),),
+    sources=(Source("Jiang", "section 2, Definition 1: the last entry is printed as a_{i,n}", "ours"),),
     evidence=(fact("the row of an n × m matrix is 1 × m, not 1 × n", "G", lambda: A[0:1, :].shape, (1, m), (1, n)),),
 )
 
@@ -46,7 +46,7 @@ PERCEPTRON_PRODUCT = Proposition(
     title="The perceptron needs a transpose",
     statement=r"y, W \in M_{1,m}: \quad y W \text{ is not defined for } m \ne 1, \qquad y W^\top \in M_{1,1}",
     roles=("other",),
-    sources=(Source("Jiang", "section 3, Definition 4: both are 1 × m", "stated"),),
+    sources=(Source("Jiang", "section 3, Definition 4: both are 1 × m; the operation is missing", "headed"),),
     evidence=(
         refuses("m = 3: y W is refused for its shapes, y Wᵀ is not", ShapeError, lambda: y * w, lambda: y * w.T),
     ),
@@ -57,7 +57,7 @@ SIGMA_POSITIVE = Proposition(
     title="The derivation of the sigmoid divides by σ",
     statement=r"\sigma(z) > 0 \text{ for every real } z, \text{ so } e^{-z} = (1 - \sigma)/\sigma \text{ may be used}",
     roles=("other",),
-    sources=(Source("Kasliwal", "section 3.1.1 uses it without saying so", "stated"),),
+    sources=(Source("Kasliwal", "section 3.1.1 uses it without saying so", "ours"),),
     evidence=(fact("σ(z) > 0 for every real z", "G", lambda: (1 / (1 + sp.exp(-z))).is_positive, True, False),),
 )
 
@@ -91,9 +91,11 @@ CORRELATION = Proposition(
 
 CHAPTER = Chapter(
     "Errata",
-    "Where a check is possible, it stands below, with what is printed as the claim that must be refused. No check is "
-    "possible of these: Jiang numbers two definitions 2 (the matrix product; data set and network). In Jiang's "
-    "Convention 1 a vector is a row, while the column [A]_{:,j} is printed as an n × 1 matrix. Kasliwal speaks of the "
-    "transpose of tensors of order 3 and 4, and does not define it, and writes p × q for the sizes of two layers.",
+    "Where a check is possible, it stands below. The claim that must be refused is what is printed only for the "
+    "length of a row; for the others, whose texts print no such formula, it is the mistaken reading. No check is "
+    "possible of these: Jiang numbers two definitions 2 (the matrix product; data set and network), and quantifies "
+    "over j for rows, where only i is free. In Jiang's Convention 1 a vector is a row, while the column [A]_{:,j} is "
+    "printed as an n × 1 matrix. Kasliwal writes the transpose of a tensor with two sets of channels, of order 4, and "
+    "does not define it, and writes p × q for the sizes of two layers.",
     (ROW_LENGTH, PERCEPTRON_PRODUCT, SIGMA_POSITIVE, CORRELATION),
 )
