@@ -9,6 +9,7 @@ import sympy as sp
 
 from mathdl.theory.chapters import CHAPTERS, PROPOSITIONS
 from mathdl.theory.check import KINDS
+from mathdl.theory.cover import covered_kinds
 from mathdl.theory.derivation import Derivation, Prose
 from mathdl.theory.proposition import Proposition
 
@@ -44,6 +45,18 @@ def _lines() -> Iterator[str]:
         yield from ("", f"## {chapter.title}", "", chapter.introduction)
         for proposition in chapter.propositions:
             yield from ("", f"### {proposition.title}", "", *_proposition(proposition))
+    yield from ("", "## What covers what", "", *_cover())
+
+
+def _cover() -> Iterator[str]:
+    """Every class that ships, with links to its propositions; and those that have none."""
+    named = {kind.__name__: getattr(kind, "propositions", ()) for kind in covered_kinds()}
+    yield from ("| what ships | propositions |", "|---|---|")
+    for name, ids in named.items():
+        if ids:
+            yield f"| `{name}` | {', '.join(f'[{each}](#{each})' for each in ids)} |"
+    yield ""
+    yield f"Without a proposition: {', '.join(f'`{name}`' for name, ids in named.items() if not ids)}."
 
 
 def _proposition(proposition: Proposition) -> Iterator[str]:
