@@ -62,8 +62,11 @@ class Execution(Protocol):
         """
         ...
 
-    def finite(self, J: Any) -> bool:
-        """Whether J is finite: asked between the gradient and the update."""
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        """`gradient` and `update` in turn, `count` times, as long as J (1,) is finite after `gradient`: how many times.
+
+        The tasks are made by `recorded`, or plain functions. Where J is not finite, nothing is updated.
+        """
         ...
 
 

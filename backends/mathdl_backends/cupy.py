@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -139,7 +139,7 @@ class EagerExecution:
         self._handle.__exit__(*error)
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        with _out_of_memory(f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size"):
+        with self._room_for_a_step():
             return [task(shard) for shard in range(count)]
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
@@ -151,5 +151,14 @@ class EagerExecution:
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
         return make(lambda A: A)
 
-    def finite(self, J: Any) -> bool:
-        return bool(_cupy().isfinite(J[0]))
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        with self._room_for_a_step():
+            for done in range(count):
+                gradient()
+                if not bool(_cupy().isfinite(J[0])):
+                    return done
+                update()
+        return count
+
+    def _room_for_a_step(self) -> AbstractContextManager[None]:
+        return _out_of_memory(f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size")

@@ -35,5 +35,10 @@ class SerialExecution:
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
         return make(lambda A: A)
 
-    def finite(self, J: Any) -> bool:
-        return math.isfinite(float(J[0]))
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        for done in range(count):
+            gradient()
+            if not math.isfinite(float(J[0])):
+                return done
+            update()
+        return count

@@ -112,6 +112,16 @@ class _StrictExecution(ShardedExecution):
         with forbid_host_scalars():
             super().spread(task, size)
 
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        def forbidding(task: Callable[[], Any]) -> Callable[[], Any]:
+            def run() -> Any:
+                with forbid_host_scalars():
+                    return task()
+
+            return run
+
+        return super().run(forbidding(gradient), forbidding(update), J, count)
+
 
 def active(handle: Any) -> AbstractContextManager[Any]:
     return nullcontext()

@@ -6,7 +6,7 @@ A source holds X (n, …), Y and the weights w (n,) or None, as the steps read t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Protocol, TypeAlias
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathdl.arrays import Array, Device
+from mathdl.tables import take_row
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 """(X, Y, weights or None) of some instances, on the device."""
@@ -22,16 +23,27 @@ Batch: TypeAlias = tuple[Array, Array, Array | None]
 class Minibatch(Protocol):
     """The rows of one minibatch, which the shards of a step read."""
 
-    def load(self, rows: NDArray[np.int64]) -> None:
-        """Make these the rows of the minibatch."""
+    ahead: bool
+    """Whether steps on one minibatch after the other need nothing of the host: no `fetch`."""
+
+    def begin(self, rows: Sequence[NDArray[np.int64]]) -> None:
+        """These are the rows of the minibatches that follow."""
+        ...
+
+    def fetch(self, m: int) -> None:
+        """The host's part, before the step on minibatch m of them."""
+        ...
+
+    def load(self, at: Array) -> None:
+        """The device's part, inside the step: the rows are now those of minibatch `at` (1,)."""
         ...
 
     def take(self, first: int, end: int) -> Batch:
         """The instances (first) … (end − 1) of the minibatch."""
         ...
 
-    def seen_through(self, view: Callable[[Array], Array]) -> Minibatch | None:
-        """The same buffers, with `view` of each array; None where they are other arrays for each minibatch."""
+    def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
+        """The same buffers, with `view` of each array."""
         ...
 
 
@@ -40,8 +52,8 @@ class Source(Protocol):
 
     n: int
 
-    def minibatch(self, B: int) -> Minibatch:
-        """Buffers for minibatches of B instances."""
+    def minibatch(self, B: int, M: int = 1) -> Minibatch:
+        """Buffers for minibatches of B instances, M at most that follow one another."""
         ...
 
     def slice(self, first: int, end: int) -> Batch:
@@ -57,22 +69,31 @@ class InMemory:
         self.X, self.Y, self.weights = X, Y, weights
         self.device = device
 
-    def minibatch(self, B: int) -> Minibatch:
-        return _GatheredInStep(self, B)
+    def minibatch(self, B: int, M: int = 1) -> Minibatch:
+        return _GatheredInStep(self, B, M)
 
     def slice(self, first: int, end: int) -> Batch:
         return self.X[first:end, ...], self.Y[first:end, ...], None if self.weights is None else self.weights[first:end]
 
 
 class _GatheredInStep:
-    def __init__(self, source: InMemory, B: int) -> None:
+    ahead = True
+
+    def __init__(self, source: InMemory, B: int, M: int) -> None:
         self._source = source
         xp = source.device.namespace
         self._take = xp.take
+        self._table = xp.zeros((M, B), dtype=xp.int64, device=source.device.handle)
         self._rows = xp.zeros((B,), dtype=xp.int64, device=source.device.handle)
 
-    def load(self, rows: NDArray[np.int64]) -> None:
-        self._rows[...] = self._source.device.put(rows)
+    def begin(self, rows: Sequence[NDArray[np.int64]]) -> None:
+        self._table[: len(rows), :] = self._source.device.put(np.stack(rows))
+
+    def fetch(self, m: int) -> None:
+        return None
+
+    def load(self, at: Array) -> None:
+        self._rows[...] = take_row(self._table, at)
 
     def take(self, first: int, end: int) -> Batch:
         source, rows = self._source, self._rows[first:end]
@@ -81,7 +102,7 @@ class _GatheredInStep:
 
     def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
         twin, source = copy(self), copy(self._source)
-        twin._source, twin._rows = source, view(self._rows)
+        twin._source, twin._table, twin._rows = source, view(self._table), view(self._rows)
         source.X, source.Y = view(source.X), view(source.Y)
         source.weights = None if source.weights is None else view(source.weights)
         return twin
@@ -104,7 +125,7 @@ class Streamed:
         self.device = device
         self._prepare, self._prepare_targets = prepare, prepare_targets
 
-    def minibatch(self, B: int) -> Minibatch:
+    def minibatch(self, B: int, M: int = 1) -> Minibatch:
         return _ReadBeforeStep(self)
 
     def slice(self, first: int, end: int) -> Batch:
@@ -120,16 +141,25 @@ class Streamed:
 
 
 class _ReadBeforeStep:
+    ahead = False
+
     def __init__(self, source: Streamed) -> None:
         self._source = source
+        self._rows: Sequence[NDArray[np.int64]] = ()
         self._batch: Batch
 
-    def load(self, rows: NDArray[np.int64]) -> None:
-        self._batch = self._source.read(rows)
+    def begin(self, rows: Sequence[NDArray[np.int64]]) -> None:
+        self._rows = rows
+
+    def fetch(self, m: int) -> None:
+        self._batch = self._source.read(self._rows[m])
+
+    def load(self, at: Array) -> None:
+        return None
 
     def take(self, first: int, end: int) -> Batch:
         X, Y, weights = self._batch
         return X[first:end, ...], Y[first:end, ...], None if weights is None else weights[first:end]
 
-    def seen_through(self, view: Callable[[Array], Array]) -> None:
-        return None
+    def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
+        return self

@@ -61,8 +61,8 @@ def run_step(subject: Subject, state: State, side: Side) -> dict[str, Array]:
     rates = [schedule(optimizer.learning_rate).at(state.step, float(state.epoch))] * count
     table = epoch_table(step, [float(len(rows))] * count, rates, state.step - state.m, subject.seed, state.epoch)
     with step:
-        step.load(table, state.m, rows)
-        step.run()
+        step.begin(table.part(state.m, count), [rows])
+        step.run(0)
     gradients = step.gradients[0]
     return {
         "J": step.J,

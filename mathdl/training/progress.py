@@ -16,8 +16,8 @@ class Progress(Protocol):
 
     def __enter__(self) -> Progress: ...
     def __exit__(self, *error: object) -> None: ...
-    def minibatch(self, epoch: int, m: int, J: Any) -> None:
-        """{m} of `epoch` is done; J is an array of one number, read only when it is shown."""
+    def minibatches(self, epoch: int, done: int, J: Any) -> None:
+        """So many of `epoch` are done; J of the last is an array of one number, read only when it is shown."""
         ...
 
     def epoch(self, row: Row) -> None:
@@ -41,7 +41,7 @@ class _Quiet:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def minibatch(self, epoch: int, m: int, J: Any) -> None:
+    def minibatches(self, epoch: int, done: int, J: Any) -> None:
         return None
 
     def epoch(self, row: Row) -> None:
@@ -54,6 +54,7 @@ class _Bar:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
+        self._of_an_epoch = minibatches
         self._done, self._seen = epoch * minibatches + m, 0.0
         self._text: dict[str, str] = {}
         self._bar = RichProgress(
@@ -78,8 +79,8 @@ class _Bar:
         self._bar.refresh()
         self._bar.stop()
 
-    def minibatch(self, epoch: int, m: int, J: Any) -> None:
-        self._done += 1
+    def minibatches(self, epoch: int, done: int, J: Any) -> None:
+        self._done = (epoch - 1) * self._of_an_epoch + done
         now = perf_counter()
         if now - self._seen < _REFRESH_SECONDS:
             return

@@ -6,8 +6,9 @@
     state = what the minibatch's statistics make of it
 
 What changes from step to step (the rows, Σw, the learning rate, the keys of randomness) is computed on the host, for a
-whole epoch at a time, and read from buffers that never move. So a backend may run a step on threads, or record it once
-and replay it.
+whole epoch at a time, and lies in tables that never move; a step reads them at a cursor, leaves its figures there, and
+moves the cursor on. So a backend may run a step on threads, or record it once and replay it, and many steps in a row
+without the host.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
 from mathdl.optimizers import Optimizer
 from mathdl.plan import Plan, drawing, make_contexts
+from mathdl.tables import put_row, take_row
 
 
 class Segment(NamedTuple):
@@ -48,7 +50,7 @@ class Penalty(NamedTuple):
 
 
 class EpochTable(NamedTuple):
-    """What the steps of an epoch read, one row a minibatch, on the device; and where they leave their figures."""
+    """What the steps of an epoch read, one row a minibatch; and where they leave their figures."""
 
     coefficients: Array
     """(M, 1 + …): Σw, then the optimizer's coefficients (learning rate, bias corrections)."""
@@ -57,9 +59,13 @@ class EpochTable(NamedTuple):
     figures: Array
     """(M, 1 + metrics): J, then each metric's weighted mean."""
 
+    def part(self, first: int, end: int) -> EpochTable:
+        """The minibatches first … end − 1."""
+        return EpochTable(*(A[first:end, ...] for A in self))
+
 
 class Step:
-    """Steps on minibatches of `plan.B` instances, taken from `rows`; a context manager, open while steps run."""
+    """Steps on up to M minibatches of `plan.B` instances, taken from `rows`; a context manager, open for as long."""
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Step:
         metrics: Mapping[str, Callable[[Array, Array], Array]],
         workers: int | None = None,
         gradients: Sequence[Vector] = (),
+        M: int = 1,
     ) -> None:
         self.objective = objective
         self.params = params
@@ -89,6 +96,14 @@ class Step:
             self.total = self.coefficients[0:1]
             draws = drawing(objective.chain)
             self.keys = xp.zeros((len(draws), 2), dtype=xp.uint32, device=device.handle)
+            self.cursor = xp.zeros((1,), dtype=xp.int64, device=device.handle)
+            self.table = EpochTable(
+                xp.zeros((M, *self.coefficients.shape), **like),
+                xp.zeros((M, *self.keys.shape), dtype=xp.uint32, device=device.handle),
+                xp.zeros((M, *self.figures.shape), **like),
+            )
+            self.new_state = Vector(params.state.shape_tree, xp, **like)
+            """What the state becomes if the update is made."""
             self._key_of = {path: self.keys[j, :] for j, path in enumerate(draws)}
             more = max(0, shards - len(gradients))  # steps of two sizes share these: they never run at once
             self.gradients = [*gradients, *(Vector(params.shape_tree, xp, **like) for _ in range(more))]
@@ -113,7 +128,8 @@ class Step:
         self.penalties = penalties(network, params)
         self.still = [where for name, where in params.slices.items() if network.is_frozen(split_name(name)[1])]
         self.stateful = [l for l in objective.chain if flatten_tree(params.state.tree.get(l, NOTHING))]
-        self._gradient_tasks, self._update_task = self._tasks()
+        self._shards: list[Callable[[], _Part]] = []
+        self._run: Callable[[int], int] = partial(self.execution.run, *self._tasks(), self.J)
 
     def __enter__(self) -> Step:
         self.execution.__enter__()
@@ -122,31 +138,25 @@ class Step:
     def __exit__(self, *error: object) -> None:
         self.execution.__exit__(*error)
 
-    def load(self, table: EpochTable, m: int, rows: np.ndarray) -> None:
-        """Make {m} the minibatch of the next `run`: its coefficients, keys and rows."""
-        self.coefficients[...] = table.coefficients[m, :]
-        if table.keys.shape[1]:
-            self.keys[...] = table.keys[m, :, :]
-        self.rows.load(rows)
+    def begin(self, table: EpochTable, rows: Sequence[np.ndarray]) -> None:
+        """Steps are now on these minibatches, M at most: their table, on the host, and their rows."""
+        for into, values in zip(self.table, table, strict=True):
+            into[: values.shape[0], ...] = self.params.device.put(values)
+        self.rows.begin(rows)
 
-    def run(self) -> bool:
-        """Forward, backward, update. False, and nothing is updated, if J is not finite."""
-        shards = len(self.plan.cuts)
-        parts = self.execution.map(lambda shard: self._gradient_tasks[shard](), shards)
-        for j in range(self.figures.shape[0]):
-            total = parts[0].figures[j]
-            for part in parts[1:]:
-                total = total + part.figures[j]
-            self.figures[j : j + 1] = total
-        if not self.execution.finite(self.J):
-            return False
-        self._update_task()
-        self._commit(parts[0].tape)
-        return True
+    def run(self, first: int, count: int = 1) -> int:
+        """Steps on the minibatches first … first + count − 1: how many were made.
 
-    def store(self, table: EpochTable, m: int) -> None:
-        """Put the figures of the last `run` into row m of the table."""
-        table.figures[m, :] = self.figures
+        Fewer than `count`: J of the next is not finite, `figures` has it, and nothing was updated.
+        """
+        self.cursor[...] = self.params.device.put(np.array([first]))
+        if self.rows.ahead:
+            return self._run(count)
+        for done in range(count):
+            self.rows.fetch(first + done)
+            if not self._run(1):
+                return done
+        return count
 
     def drawn_keys(self) -> Mapping[Path, Array]:
         """The key of each layer that draws random numbers, for the minibatch that is loaded."""
@@ -154,20 +164,24 @@ class Step:
 
     # -- the parts of a step ------------------------------------------------------------------------------------------
 
-    def _tasks(self) -> tuple[list[Callable[[], _Part]], Callable[[], None]]:
-        """The gradient of each shard, and the update, in the form that the execution runs again and again."""
-        shards = range(len(self.plan.cuts))
-        if self.rows.seen_through(same) is None:
-            return [partial(self._gradient, shard) for shard in shards], self._update
-        recorded, G = self.execution.recorded, [gradient.vector for gradient in self.gradients]
-        gradients = [
-            recorded(lambda view, shard=shard: partial(self.seen_through(view)._gradient, shard), [G[shard]])
-            for shard in shards
-        ]
-        if len(shards) > 1:
-            return gradients, self._update
-        writes = [self.params.vector, G[0], *self.slots.values()]
-        return gradients, recorded(lambda view: self.seen_through(view)._update, writes)
+    def _tasks(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """The gradient, and what follows it, in the form that the execution runs again and again."""
+        recorded, G = self.execution.recorded if self.rows.ahead else _as_it_is, self.gradients[0].vector
+        if len(self.plan.cuts) > 1:
+            self._shards = [
+                recorded(partial(self._shard, shard), [self.gradients[shard].vector])
+                for shard in range(len(self.plan.cuts))
+            ]
+            return self._forward_and_backward, self._finish
+        gradient_writes = [G, self.figures, self.new_state.vector]
+        state = [self.params.vector, self.params.state.vector, *self.slots.values()]
+        return (
+            recorded(lambda view: self.seen_through(view)._forward_and_backward, gradient_writes),
+            recorded(lambda view: self.seen_through(view)._finish, [*state, G, self.table.figures, self.cursor]),
+        )
+
+    def _shard(self, shard: int, view: Callable[[Array], Array]) -> Callable[[], _Part]:
+        return partial(self.seen_through(view)._gradient, shard)
 
     def seen_through(self, view: Callable[[Array], Array]) -> Step:
         """This step, on `view` of its arrays."""
@@ -175,10 +189,36 @@ class Step:
         twin.params = self.params.seen_through(view)
         twin.gradients = [gradient.seen_through(view) for gradient in self.gradients]
         twin.slots = map_tree(view, self.slots)
-        twin.coefficients, twin.total = view(self.coefficients), view(self.total)
+        twin.new_state = self.new_state.seen_through(view)
+        for name in ("coefficients", "total", "figures", "keys", "cursor"):
+            setattr(twin, name, view(getattr(self, name)))
+        twin.table = EpochTable(*map(view, self.table))
         twin.contexts = [{l: context.seen_through(view) for l, context in each.items()} for each in self.contexts]
-        twin.rows = self.rows.seen_through(view) or self.rows
+        twin.rows = self.rows.seen_through(view)
         return twin
+
+    def _forward_and_backward(self) -> None:
+        self._load()
+        parts = self.execution.map(lambda j: self._shards[j](), len(self._shards)) or [self._gradient(0)]
+        for j in range(self.figures.shape[0]):
+            total = parts[0].figures[j]
+            for part in parts[1:]:
+                total = total + part.figures[j]
+            self.figures[j : j + 1] = total
+        self._make_new_state(parts[0].tape)
+
+    def _finish(self) -> None:
+        self._update()
+        if self.stateful:
+            self.params.state.vector[...] = self.new_state.vector
+        put_row(self.table.figures, self.cursor, self.figures)
+        self.cursor += 1
+
+    def _load(self) -> None:
+        self.coefficients[...] = take_row(self.table.coefficients, self.cursor)
+        if self.keys.shape[0]:
+            self.keys[...] = take_row(self.table.keys, self.cursor)
+        self.rows.load(self.cursor)
 
     def _gradient(self, shard: int) -> _Part:
         first, end = self.plan.cuts[shard]
@@ -232,11 +272,17 @@ class Step:
         self._add_shards(where)
         self._update_slice(where)
 
-    def _commit(self, tape: Mapping[int, Cache]) -> None:
-        network = self.objective.network
+    def _make_new_state(self, tape: Mapping[int, Cache]) -> None:
+        if not self.stateful:
+            return
+        network, new, state = self.objective.network, self.new_state, self.params.state
+        new.vector[...] = state.vector
         for l in self.stateful:
-            state = self.params.state.tree[l]
-            _assign(state, network.chain[l].new_state(state, tape[l]), (l,), network)
+            _assign(new.tree[l], network.chain[l].new_state(state.tree[l], tape[l]), (l,), network)
+
+
+def _as_it_is(make: Callable[[Callable[[Array], Array]], Callable[[], Any]], writes: Sequence[Array]) -> Any:
+    return make(same)
 
 
 class _Part(NamedTuple):
@@ -302,8 +348,8 @@ def epoch_table(
     seed: int,
     epoch: int,
 ) -> EpochTable:
-    """The table of an epoch: Σw of each minibatch, the optimizer's coefficients, and the keys of dropout masks."""
-    device, M = step.params.device, len(totals)
+    """The table of an epoch, on the host: Σw of each minibatch, the optimizer's coefficients, the keys of dropout."""
+    M, dtype = len(totals), step.params.dtype
     coefficients = np.empty((M, step.coefficients.shape[0]))
     coefficients[:, 0] = totals
     for m, rate in enumerate(rates):
@@ -312,6 +358,4 @@ def epoch_table(
     keys = np.empty((M, len(draws), 2), dtype=np.uint32)
     for j, path in enumerate(draws):
         keys[:, j, :] = random.fold_many(seed, "dropout", path, epoch, np.arange(M))
-    xp = device.namespace
-    figures = xp.zeros((M, step.figures.shape[0]), dtype=step.params.vector.dtype, device=device.handle)
-    return EpochTable(device.put(coefficients, step.params.dtype), device.put(keys), figures)
+    return EpochTable(coefficients.astype(dtype), keys, np.zeros((M, step.figures.shape[0]), dtype=dtype))

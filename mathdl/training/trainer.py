@@ -35,6 +35,7 @@ from mathdl.training.diagnosis import diagnose
 from mathdl.training.history import History, Row
 from mathdl.training.interrupt import InterruptAfterMinibatch
 from mathdl.training.model import Model, Rows
+from mathdl.training.pace import Pace
 from mathdl.training.progress import Progress, progress
 from mathdl.training.step import EpochTable, Step, epoch_table, penalties, penalty
 
@@ -173,14 +174,14 @@ class Trainer:
         self.history.stopped = None
         with ExitStack() as stack:
             stack.enter_context(self.params.device.active())
-            steps = self._steps(source, stack)
+            steps, pace = self._steps(source, stack), Pace()
             interrupt = stack.enter_context(InterruptAfterMinibatch())
             bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
             while self.epoch < last and self.history.stopped is None:
                 order = batches.rows(self.epoch)
                 self._seen = (rows, order)
                 begun = perf_counter()
-                if not self._run_epoch(steps, order, rows, bar, interrupt):
+                if not self._run_epoch(steps, order, rows, pace, bar, interrupt):
                     self.history.stopped = "interrupted"
                     break
                 row = self._end_epoch(rows, validation, order, begun)
@@ -250,12 +251,14 @@ class Trainer:
         """A step for each size of minibatch: the whole ones, and the last if it is short."""
         model, params = self.model, self.params
         B = min(self.batch_size, source.n)
+        whole = source.n // B
         metrics = model.objective.metrics(model.target_scale())
         steps: dict[int, Step] = {}
         for size in [B, source.n % B] if source.n % B else [B]:
             plan = self.network.plan(params.input_shape, size, self.dtype, params.device.name)
             gradients = steps[B].gradients if steps else ()
-            minibatch = source.minibatch(size)
+            M = whole if size == B else 1
+            minibatch = source.minibatch(size, M)
             step = Step(
                 model.objective,
                 params,
@@ -266,6 +269,7 @@ class Trainer:
                 metrics,
                 self.workers,
                 gradients,
+                M,
             )
             steps[size] = stack.enter_context(step)
         return steps
@@ -275,25 +279,31 @@ class Trainer:
         steps: Mapping[int, Step],
         order: Order,
         data: Rows,
+        pace: Pace,
         bar: Progress,
         interrupt: InterruptAfterMinibatch,
     ) -> bool:
         """Steps from {m} = `self.m` to the end of the epoch; False if interrupted before it."""
         table = self._table(next(iter(steps.values())), minibatch_totals(order, data.weights))
+        runs = _runs([len(rows) for rows in order])
+        for first, end in runs:
+            steps[len(order[first])].begin(table.part(first, end), order[first:end])
         try:
-            for m in range(self.m, len(order)):
-                step = steps[len(order[m])]
-                step.load(table, m, order[m])
-                if not step.run():
-                    raise diagnose(step, self.epoch + 1, m, order[m])
-                step.store(table, m)
-                self.m += 1
-                self.step += 1
-                bar.minibatch(self.epoch + 1, m, step.J)
-                if interrupt.asked and self.m < len(order):
-                    return False
+            for first, end in runs:
+                step = steps[len(order[first])]
+                while self.m < end:
+                    wanted = min(end - self.m, pace.steps)
+                    done = pace.timed(step.run, self.m - first, wanted)
+                    self.m += done
+                    self.step += done
+                    if done < wanted:
+                        raise diagnose(step, self.epoch + 1, self.m, order[self.m])
+                    bar.minibatches(self.epoch + 1, self.m, step.J)
+                    if interrupt.asked and self.m < len(order):
+                        return False
         finally:
-            self.running_figures = to_host(table.figures)
+            figures = [to_host(steps[len(order[first])].table.figures)[: end - first] for first, end in runs]
+            self.running_figures = np.concatenate(figures)
         return True
 
     def _table(self, step: Step, totals: Sequence[float]) -> EpochTable:
@@ -304,7 +314,7 @@ class Trainer:
         rates = [factor * rate.at(first + m, self.epoch + m / M) for m in range(M)]
         table = epoch_table(step, totals, rates, first, self.seed, self.epoch)
         if self.m:  # an epoch that was interrupted goes on
-            table.figures[...] = self.params.device.put(self.running_figures, self.dtype)
+            table.figures[...] = self.running_figures
         self._rate = rates[-1]
         return table
 
@@ -356,6 +366,12 @@ def minibatch_totals(rows: Order, weights: NDArray[Any] | None) -> list[float]:
             "or use a larger batch_size"
         )
     return totals
+
+
+def _runs(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """(first, end) of the minibatches of one size: the whole ones, and the last if it is short."""
+    M = len(sizes)
+    return [(0, M)] if sizes[-1] == sizes[0] else [(0, M - 1), (M - 1, M)]
 
 
 class _Minibatches(Sequence[tuple[NDArray[np.int64], Any, Any]]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -287,7 +288,7 @@ def test_to_the_device_and_back(backend):
 # -- the protocol ----------------------------------------------------------------------------------------------------
 
 BACKEND = [name for name in vars(mathdl_backends.Backend) if not name.startswith("_")]
-EXECUTION = ["__enter__", "__exit__", "map", "total", "spread", "finite"]
+EXECUTION = ["__enter__", "__exit__", "map", "total", "spread", "recorded", "run"]
 
 
 @pytest.mark.parametrize("name", sorted(mathdl_backends.MODULES))
@@ -327,5 +328,10 @@ def test_a_whole_step_on_an_execution(backend):
         seen = []
         execution.spread(seen.append, 10)
         assert seen == [slice(0, 10)]
-        for value, finite in ((1.0, True), (np.nan, False), (np.inf, False), (-np.inf, False)):
-            assert execution.finite(backend.put(np.array([value]))) is finite
+        for values, made in (([1.0, 2.0, 3.0], 3), ([1.0, np.nan], 1), ([np.inf], 0), ([1.0, 2.0, -np.inf], 2)):
+            J, left, updated = backend.put(np.array([0.0])), [backend.put(np.array([v])) for v in values], []
+
+            def gradient(J=J, left=left):
+                J[...] = left.pop(0)
+
+            assert execution.run(gradient, partial(updated.append, None), J, len(values)) == len(updated) == made

@@ -304,8 +304,10 @@ def test_a_step_runs_on_its_device(fake):
         assert seen == [(slice(0, 7), 1)]
         x = device.put(np.ones(2))
         assert execution.total(0, 1)(x) is x
-        assert execution.finite(np.array([1.0])) is True
-        assert execution.finite(np.array([np.nan])) is False
+        made = []
+        assert execution.run(lambda: made.append(Current.stack[-1]), lambda: None, np.array([1.0]), 2) == 2
+        assert execution.run(lambda: None, lambda: made.append("updated"), np.array([np.nan]), 2) == 0
+        assert made == [1, 1]
         with device.backend.execution(device.handle, None, 1, False):
             assert Current.stack[-1] == 1
         assert Current.stack[-1] == 1

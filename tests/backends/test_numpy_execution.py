@@ -655,10 +655,3 @@ def test_workers_keep_nothing_of_a_step():
             deadline -= 1
             sleep(0.01)
         assert Large.alive == 0
-
-
-@pytest.mark.parametrize("value", [0.0, -1e300])
-def test_finite(value):
-    execution = ShardedExecution(1, 1, False)
-    assert execution.finite(np.array([value])) is True
-    assert execution.finite(np.array([np.inf])) is execution.finite(np.array([np.nan], dtype=np.float32)) is False

@@ -113,10 +113,13 @@ def test_many_threads_at_once():
         list(pool.map(task, range(8)))
 
 
-def test_whether_J_is_finite_is_asked_outside_of_the_step():
+def test_host_scalars_are_forbidden_in_a_step_and_J_is_looked_at_between_its_parts():
+    A = STRICT.put(np.array([1.0]))
     with BACKEND.execution(STRICT.handle, 1, 1, False) as execution:
-        assert execution.finite(STRICT.put(np.array([1.0]))) is True
-        assert execution.finite(STRICT.put(np.array([np.nan]))) is False
+        assert execution.run(lambda: None, lambda: None, A, 2) == 2
+        for gradient, update in ((lambda: float(A[0]), lambda: None), (lambda: None, lambda: bool(A[0]))):
+            with pytest.raises(DeviceError, match="host scalar inside a step"):
+                execution.run(gradient, update, A, 1)
 
 
 def test_indices_of_python_still_work_inside_a_step():

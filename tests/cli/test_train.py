@@ -21,6 +21,7 @@ from mathdl.cli.task import SCHEDULES
 from mathdl.data import load
 from mathdl.losses import LOSSES
 from mathdl.optimizers import OPTIMIZERS
+from mathdl.training import pace
 from mathdl.training.files import read_tensors
 from mathdl.training.step import Step
 
@@ -39,15 +40,16 @@ def at_step(monkeypatch):
     """Do something after the n-th step from now, once; the steps are counted in the list that it returns."""
 
     def arrange(n, act):
-        steps: list[bool] = []
+        steps: list[int] = []
 
-        def counted(self):
-            done = RUN(self)
+        def counted(self, first, count):
+            done = RUN(self, first, count)
             steps.append(done)
             if len(steps) == n:
                 act()
             return done
 
+        monkeypatch.setattr(pace, "_SECONDS", 0.0)  # one step at a time
         monkeypatch.setattr(Step, "run", counted)
         return steps
 

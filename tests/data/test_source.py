@@ -28,15 +28,24 @@ def source(kind, backend, tmp_path, weights=True, labels=True):
     return Streamed(mapped, Y, w, backend, backend.put, backend.put), X, Y, w
 
 
+def load(minibatch, backend, rows):
+    """The rows of one minibatch, as a step finds them."""
+    minibatch.begin([np.array(rows)])
+    minibatch.fetch(0)
+    minibatch.load(backend.put(np.array([0])))
+
+
 @pytest.mark.parametrize("labels", [True, False])
 @pytest.mark.parametrize("weights", [True, False])
 def test_minibatches(kind, backend, tmp_path, weights, labels):
     found, X, Y, w = source(kind, backend, tmp_path, weights, labels)
     assert found.n == N
-    minibatch = found.minibatch(4)
+    minibatch, at = found.minibatch(4, 2), backend.put(np.array([1]))
     for rows in (np.array([7, 2, 2, 10]), np.array([0, 1, 2, 3])):
-        minibatch.load(rows)
+        minibatch.begin([np.zeros(4, dtype=np.int64), rows])
+        minibatch.fetch(1)
         with as_inside_a_step(backend):
+            minibatch.load(at)
             parts = [minibatch.take(0, 3), minibatch.take(3, 4)]
         for expected, got in zip((X, Y, w), zip(*parts, strict=True), strict=True):
             if expected is None:
@@ -60,8 +69,8 @@ def test_slices_are_in_the_order_of_the_data(kind, backend, tmp_path, weights):
 def test_two_minibatches_of_one_source_do_not_disturb_each_other(kind, backend, tmp_path):
     found, X, _, _ = source(kind, backend, tmp_path)
     one, two = found.minibatch(2), found.minibatch(3)
-    one.load(np.array([4, 5]))
-    two.load(np.array([0, 1, 2]))
+    load(one, backend, [4, 5])
+    load(two, backend, [0, 1, 2])
     np.testing.assert_array_equal(host(one.take(0, 2)[0]), X[4:6])
     np.testing.assert_array_equal(host(two.take(1, 3)[0]), X[1:3])
 
@@ -69,9 +78,9 @@ def test_two_minibatches_of_one_source_do_not_disturb_each_other(kind, backend, 
 def test_rows_in_memory_are_read_through_a_buffer_that_stays(backend, tmp_path):
     found, X, _, _ = source("in memory", backend, tmp_path)
     minibatch = found.minibatch(2)
-    minibatch.load(np.array([4, 5]))
+    load(minibatch, backend, [4, 5])
     buffer = minibatch._rows
-    minibatch.load(np.array([6, 7]))
+    load(minibatch, backend, [6, 7])
     assert minibatch._rows is buffer
     np.testing.assert_array_equal(host(minibatch.take(0, 2)[0]), X[6:8])
 

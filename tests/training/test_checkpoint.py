@@ -13,6 +13,7 @@ import pytest
 import mathdl as md
 from mathdl.errors import FileFormatError, MathdlError, UsageError
 from mathdl.schedules import Cosine, Plateau
+from mathdl.training import pace
 from mathdl.training import trainer as trainer_module
 from mathdl.training.checkpoint import restore_checkpoint, save_checkpoint
 from mathdl.training.files import read_tensors, write_tensors
@@ -52,6 +53,7 @@ class StopAt:
 
     def __init__(self, monkeypatch, epoch, m):
         self.at = epoch, m
+        monkeypatch.setattr(pace, "_SECONDS", 0.0)
         monkeypatch.setattr(trainer_module, "progress", lambda *args: self)
         monkeypatch.setattr(trainer_module, "InterruptAfterMinibatch", lambda: self)
         self.asked = False
@@ -62,8 +64,8 @@ class StopAt:
     def __exit__(self, *error):
         return None
 
-    def minibatch(self, epoch, m, J):
-        self.asked = self.asked or (epoch, m) == self.at
+    def minibatches(self, epoch, done, J):
+        self.asked = self.asked or (epoch, done - 1) == self.at
 
     def epoch(self, row):
         pass

@@ -108,10 +108,10 @@ def test_J_is_read_only_when_it_is_shown(monkeypatch):
 
     with progress(True, 0, 1, 0, 3) as bar:
         bar._seen = module.perf_counter()
-        bar.minibatch(1, 0, Unreadable())
+        bar.minibatches(1, 0, Unreadable())
     monkeypatch.setattr(module, "_REFRESH_SECONDS", 0.0)
     with progress(True, 0, 1, 0, 3) as bar, pytest.raises(AssertionError, match="read"):
-        bar.minibatch(1, 0, Unreadable())
+        bar.minibatches(1, 0, Unreadable())
     with progress(True, 0, 1, 0, 3) as bar:
-        bar.minibatch(1, 0, np.array([0.25]))
+        bar.minibatches(1, 0, np.array([0.25]))
     assert "loss 0.2500" in terminal.getvalue()

@@ -21,7 +21,7 @@ X, Y = vectors(12)
 
 
 @contextmanager
-def step_for(net, device, optimizer=None, dtype="float64", weights=None, X=X, metrics=True):
+def step_for(net, device, optimizer=None, dtype="float64", weights=None, X=X, metrics=True, M=1):
     """(step, params) of a minibatch that is all of the data."""
     optimizer = md.SGD(0.5) if optimizer is None else optimizer
     params = net.initialize(X.shape[1:], device=device.name, dtype=dtype)
@@ -34,12 +34,12 @@ def step_for(net, device, optimizer=None, dtype="float64", weights=None, X=X, me
     source = InMemory(device.put(X, dtype), device.put(Y), w, device)
     plan = net.plan(X.shape[1:], len(X), dtype, device.name)
     figures = objective.metrics() if metrics else {}
-    with Step(objective, params, optimizer, slots, plan, source.minibatch(len(X)), figures) as step:
+    with Step(objective, params, optimizer, slots, plan, source.minibatch(len(X), M), figures, M=M) as step:
         yield step, params
 
 
 def load(step, total=12.0, rows=None):
-    step.load(epoch_table(step, [total], [0.5], 0, seed=0, epoch=0), 0, np.arange(12) if rows is None else rows)
+    step.begin(epoch_table(step, [total], [0.5], 0, seed=0, epoch=0), [np.arange(12) if rows is None else rows])
 
 
 @pytest.mark.parametrize("build", [mlp, cnn])
@@ -52,7 +52,7 @@ def test_nothing_that_is_kept_moves(monkeypatch, backend, build, shards):
 
         def kept():
             gradients = [gradient.vector for gradient in step.gradients]
-            own = [step.figures, step.J, step.coefficients, step.total, step.keys]
+            own = [step.figures, step.J, step.coefficients, step.total, step.keys, step.cursor, *step.table]
             return [params.vector, params.state.vector, *step.slots.values(), *gradients, *own]
 
         before = kept()
@@ -60,7 +60,7 @@ def test_nothing_that_is_kept_moves(monkeypatch, backend, build, shards):
         theta = host(params.vector).copy()
         for _ in range(2):
             load(step)
-            assert step.run() is True
+            assert step.run(0) == 1
         assert all(a is b for a, b in zip(before, kept(), strict=True))
         assert not np.array_equal(theta, host(params.vector))
         assert_close(step.figures[0:1], host(step.J))
@@ -75,7 +75,7 @@ def test_figures_and_update(backend):
         J, cache = loss.forward(A, backend.put(Y), backend.put(w))
         _, grads = net.backward(loss.backward(cache), tape)
         load(step, total=float(w.sum()))
-        step.run()
+        step.run(0)
         accuracy = np.average(host(A).argmax(axis=1) == Y, weights=w)
         assert_close(step.figures, [float(host(J)), accuracy])
         assert_close(params.vector, host(before.vector) - 0.5 * host(grads.vector))
@@ -87,7 +87,7 @@ def test_rows_are_taken_as_they_are_loaded(backend):
         params.assign({"W[1]": np.zeros((6, 3)), "b[1]": np.log([0.7, 0.2, 0.1])})
         rows = np.full(12, int(np.flatnonzero(Y == 2)[0]))
         load(step, rows=rows)
-        step.run()
+        step.run(0)
         assert_close(step.J, [-np.log(0.1)])
 
 
@@ -96,11 +96,11 @@ def test_a_J_that_is_not_finite_changes_nothing(monkeypatch, backend, shards):
     cut_into(monkeypatch, shards)
     with step_for(mlp(), backend, md.Adam(0.01, clip_norm=1.0)) as (step, params):
         load(step)
-        step.run()
+        step.run(0)
         params["W[1]"][0, 0] = np.nan
         before = [host(v).tobytes() for v in (params.vector, params.state.vector, *step.slots.values())]
         load(step)
-        assert step.run() is False
+        assert step.run(0) == 0
         assert [host(v).tobytes() for v in (params.vector, params.state.vector, *step.slots.values())] == before
         assert np.isnan(host(step.J)[0])
 
@@ -111,7 +111,7 @@ def test_a_frozen_state_is_not_committed(backend):
     with step_for(net, backend) as (step, params):
         before = params.copy().state
         load(step)
-        step.run()
+        step.run(0)
         moved = {name for name in before if not np.array_equal(host(before[name]), host(params.state[name]))}
         assert moved == {f"{name}[{l}]" for name in ("mean", "variance") for l in ("2", "3.2")}
 
@@ -123,7 +123,7 @@ def test_a_frozen_batch_norm_has_the_statistics_of_its_state(backend):
         A, _ = net.forward(params, X, training=False)
         J, _ = md.CategoricalCrossEntropy().forward(A, backend.put(Y))
         load(step)
-        step.run()
+        step.run(0)
         assert_close(step.J, [float(host(J))])
 
 
@@ -131,15 +131,15 @@ def test_a_frozen_batch_norm_has_the_statistics_of_its_state(backend):
 def test_nothing_below_the_first_layer_that_learns_is_asked_for(backend, layers):
     with step_for(md.Network([*layers, md.Dense(3), md.Softmax()]), backend) as (step, _):
         load(step)
-        assert step.run()
+        assert step.run(0) == 1
 
 
 def test_penalties_come_before_clipping(backend):
     net = md.Network([md.Dense(3, l2=1e3), md.Softmax()])
     with step_for(net, backend, md.SGD(1.0, clip_norm=0.5)) as (step, params):
         before = host(params.vector).copy()
-        step.load(epoch_table(step, [12.0], [1.0], 0, 0, 0), 0, np.arange(12))
-        step.run()
+        step.begin(epoch_table(step, [12.0], [1.0], 0, 0, 0), [np.arange(12)])
+        step.run(0)
         assert_close(np.linalg.norm(host(params.vector) - before), 0.5)
 
 
@@ -188,7 +188,7 @@ def test_penalties():
 def test_the_table_of_an_epoch(backend):
     net = md.Network([md.Dropout(0.5), md.Residual([md.Dense(6), md.Dropout(0.5)]), md.Dense(3), md.Softmax()])
     optimizer = md.Adam(0.1)
-    with step_for(net, backend, optimizer) as (step, _):
+    with step_for(net, backend, optimizer, M=3) as (step, _):
         table = epoch_table(step, [12.0, 5.0, 1.0], [0.1, 0.2, 0.3], first_step=40, seed=3, epoch=7)
         assert host(table.coefficients)[:, 0].tolist() == [12.0, 5.0, 1.0]
         for m, rate in enumerate([0.1, 0.2, 0.3]):
@@ -196,12 +196,14 @@ def test_the_table_of_an_epoch(backend):
         for j, path in enumerate([(1,), (2, 2)]):
             np.testing.assert_array_equal(host(table.keys)[:, j], fold_many(3, "dropout", path, 7, [0, 1, 2]))
         assert host(table.figures).tolist() == [[0.0, 0.0]] * 3
-        step.load(table, 1, np.arange(12))
-        assert_close(step.coefficients, host(table.coefficients)[1])
-        np.testing.assert_array_equal(host(step.drawn_keys()[2, 2]), host(table.keys)[1, 1])
-        step.run()
-        step.store(table, 2)
-        assert_close(table.figures[2, :], host(step.figures))
+        step.begin(table, [np.arange(12)] * 3)
+        assert step.run(1, 2) == 2
+        assert_close(step.coefficients, host(table.coefficients)[2])
+        np.testing.assert_array_equal(host(step.drawn_keys()[2, 2]), host(table.keys)[2, 1])
+        figures = host(step.table.figures)
+        assert_close(figures[2], host(step.figures))
+        assert figures[0].tolist() == [0.0, 0.0] != figures[1].tolist()
+        assert host(step.cursor).tolist() == [3]
 
 
 @pytest.mark.parametrize(("optimizer", "count"), [(md.SGD(0.1), 1), (md.Adam(0.1), 3), (md.RMSprop(0.1), 1)])

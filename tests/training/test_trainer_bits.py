@@ -12,6 +12,7 @@ import pytest
 import mathdl as md
 from mathdl.errors import UsageError
 from mathdl.schedules import Cosine, LinearWarmup, Plateau, Step
+from mathdl.training import pace
 from mathdl.training import trainer as trainer_module
 from mathdl_backends.numpy import native
 from mathdl_backends.numpy.execution import ShardedExecution
@@ -168,8 +169,8 @@ class InterruptAt:
     def __exit__(self, *error):
         return None
 
-    def minibatch(self, epoch, m, J):
-        if (epoch, m) == self.at:
+    def minibatches(self, epoch, done, J):
+        if (epoch, done - 1) == self.at:
             os.kill(os.getpid(), signal.SIGINT)
 
     def epoch(self, row):
@@ -188,6 +189,7 @@ def test_ctrl_c_stops_after_the_minibatch_and_fit_goes_on(monkeypatch, optimizer
     whole = train(mlp(), epochs=4, fit=fit, optimizer=optimizer)
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
+        patch.setattr(pace, "_SECONDS", 0.0)
         patch.setattr(trainer_module, "progress", InterruptAt(epoch, m))
         stopped = train(mlp(), epochs=4, fit=fit, optimizer=optimizer)
     assert signal.getsignal(signal.SIGINT) is before
@@ -198,6 +200,7 @@ def test_ctrl_c_stops_after_the_minibatch_and_fit_goes_on(monkeypatch, optimizer
 
 
 def test_an_interrupted_epoch_needs_its_data(monkeypatch):
+    monkeypatch.setattr(pace, "_SECONDS", 0.0)
     monkeypatch.setattr(trainer_module, "progress", InterruptAt(1, 1))
     trainer = train()
     with pytest.raises(UsageError, match="an epoch of 4 minibatches was interrupted after 2, and these data make 1"):

@@ -39,9 +39,9 @@ np.empty((32 << 20) - (64 << 10), dtype=np.uint8)
 
 @cache
 def kernels() -> Mapping[str, Any]:
-    from mathdl_backends.numpy import activations, sums, windows
+    from mathdl_backends.numpy import activations, sums, tables, windows
 
-    return {**sums.KERNELS, **windows.KERNELS, **activations.KERNELS}
+    return {**sums.KERNELS, **windows.KERNELS, **activations.KERNELS, **tables.KERNELS}
 
 
 def fuse(primitive: Any) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from queue import SimpleQueue
@@ -76,14 +77,10 @@ class ShardedExecution:
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         team, meeting = self._entered(), self._meeting
-        before = products.run
-        products.run = self._products if self.shards == 1 else None
-        try:
+        with self._cutting_products():
             if self.shards == 1:
                 return [task(shard) for shard in range(count)]
             return team.map(task, count) if meeting is None else meeting.hold(team, task, count)
-        finally:
-            products.run = before
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         if count == 1 or self._meeting is None:
@@ -103,8 +100,24 @@ class ShardedExecution:
         self._records.append(record)
         return record
 
-    def finite(self, J: Any) -> bool:
-        return math.isfinite(float(J[0]))
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        with self._cutting_products():
+            for done in range(count):
+                gradient()
+                if not math.isfinite(float(J[0])):
+                    return done
+                update()
+        return count
+
+    @contextmanager
+    def _cutting_products(self) -> Iterator[None]:
+        """Large products in pieces, in this thread, where a step is not cut itself."""
+        before = products.run
+        products.run = self._products if self.shards == 1 else None
+        try:
+            yield
+        finally:
+            products.run = before
 
     def _entered(self) -> _Team:
         if self._team is None:

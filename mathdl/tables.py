@@ -1,0 +1,20 @@
+"""Rows of a table, read and written where a cursor stands: the number of the row is on the device, as the table is."""
+
+from __future__ import annotations
+
+from mathdl.arrays import Array, namespace
+from mathdl.primitive import primitive
+
+
+def take_row(T: Array, at: Array) -> Array:
+    """T[at]: T (M, …), at (1,) → (…)."""
+    xp = namespace(T)
+    return xp.reshape(xp.take(T, at, axis=0), T.shape[1:])
+
+
+@primitive
+def put_row(T: Array, at: Array, row: Array) -> None:
+    """T[at] ← row: T (M, k), at (1,), row (k,)."""
+    xp = namespace(T)
+    chosen = xp.arange(T.shape[0], dtype=at.dtype, device=T.device) == at
+    T[...] = xp.where(xp.reshape(chosen, (-1, 1)), row, T)
