@@ -107,7 +107,7 @@ def _blas() -> str:
 
 
 def _compiled_steps() -> str:
-    from mathdl_backends.numpy.compiled import why_absent
+    from mathdl_backends.numpy.programs import why_absent
 
     return why_absent() or "small steps and multilayer perceptrons run in programs of compiled code"
 

@@ -56,14 +56,22 @@ def convolve_dA(dZ: Array, W: Array, window: Window, input: Pair, adjoint: Array
     `adjoint` is its table). At larger strides that would mostly multiply zeros: there it is the product dZ Wᵀ, each of
     whose taps is added to the pixels that the tap saw.
     """
+    if window.stride != (1, 1):
+        return convolve_dA_by_taps(dZ, W, window, input, groups)
+    B, *places, _ = dZ.shape
+    gather = Gather(window.adjoint(), (places[0], places[1]), adjoint)
+    dA = convolve(dZ, transposed_kernel(W, groups), None, gather, groups)
+    return namespace(dZ).reshape(dA, (B, *input, W.shape[1] * groups))
+
+
+@primitive
+def convolve_dA_by_taps(dZ: Array, W: Array, window: Window, input: Pair, groups: int) -> Array:
+    """dA as the product dZ Wᵀ, each of whose taps is added to the pixels that the tap saw."""
     xp = namespace(dZ)
     B, *places, n = dZ.shape
     output = (places[0], places[1])
     taps, c, _ = W.shape
     k = c * groups
-    if window.stride == (1, 1):
-        dA = convolve(dZ, transposed_kernel(W, groups), None, Gather(window.adjoint(), output, adjoint), groups)
-        return xp.reshape(dA, (B, *input, k))
     size = (p + before + after for p, (before, after) in zip(input, window.padding, strict=True))
     dA = xp.zeros((B, *size, k), **like(dZ))
     for k_in, k_out in channel_groups(k, n, groups):

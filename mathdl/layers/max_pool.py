@@ -29,22 +29,29 @@ from mathdl.windows import Padding, Size, Window, cropped, no_window_in_padding,
 class MaxLineCache(NamedTuple):
     """What the backward pass along one axis needs: for each tap but the first, where it beats all those before it."""
 
-    beats: tuple[Array, ...]
+    beats: Sequence[Array]
     shape: Shape
     """The shape of A with its padding."""
     line: Line
 
 
 def max_line_forward(A: Array, line: Line) -> tuple[Array, MaxLineCache]:
-    """The maximum over windows along one axis, tap after tap."""
-    xp = namespace(A)
+    """The maximum over windows along one axis."""
     A = padded(A, line.axis, line.padding, -inf)
+    Z, beats = max_line(A, line)
+    return Z, MaxLineCache(beats, A.shape, line)
+
+
+@primitive
+def max_line(A: Array, line: Line) -> tuple[Array, Sequence[Array]]:
+    """The maximum over windows along one axis, tap after tap; where each tap but the first beats those before it."""
+    xp = namespace(A)
     first, *others = line.taps(A.shape[line.axis])
     Z, beats = A[first], []
     for tap in others:
         beats.append(A[tap] > Z)
         Z = xp.maximum(Z, A[tap])
-    return Z, MaxLineCache(tuple(beats), A.shape, line)
+    return Z, tuple(beats)
 
 
 @primitive

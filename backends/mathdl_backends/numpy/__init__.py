@@ -11,6 +11,7 @@ import numpy as np
 
 from mathdl_backends.numpy.execution import ShardedExecution
 from mathdl_backends.numpy.namespace import namespace
+from mathdl_backends.numpy.programs import why_absent
 
 __all__ = [
     "MAX_SHARDS",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 NAME = "numpy"
-MAX_SHARDS = 4
+MAX_SHARDS = 1 if why_absent() is None else 4
 
 # A step allocates and drops the same temporaries again and again. By default glibc gives large ones back to the kernel,
 # and every step pays for their pages anew (half the time of a convolutional step). Dropping one block just under

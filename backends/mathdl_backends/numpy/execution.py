@@ -22,9 +22,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from mathdl.errors import UsageError
-from mathdl_backends.numpy.compiled import Pool, why_absent
-from mathdl_backends.numpy.products import MOST_PIECES, Run, by_team, products
-from mathdl_backends.numpy.recording import Make, RecordedTask, as_one_call, is_recording
+from mathdl_backends.numpy import pieces
+from mathdl_backends.numpy.programs import Pool, why_absent
+from mathdl_backends.numpy.products import MOST_PIECES
+from mathdl_backends.numpy.recording import Make, is_recording
+from mathdl_backends.numpy.tasks import RecordedTask
 
 _SMALLEST_SPREAD = 300_000
 """Elements below which handing elementwise work to another thread costs more than it saves."""
@@ -47,7 +49,6 @@ class ShardedExecution:
         self._meeting = _Meeting(shards, self.workers) if couples_instances and shards > 1 else None
         self._threads = shards if self._meeting else min(self.workers, shards if shards > 1 else MOST_PIECES)
         self._team: _Team | None = None
-        self._products: Run | None = None
         self._pool: Pool | None = None
         self._records: list[RecordedTask] = []
         self._errstate: Any = None
@@ -58,7 +59,6 @@ class ShardedExecution:
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
         self._team = _Team(self._threads)
-        self._products = as_one_call(by_team(self._team.map))
         self._pool = pool
         return self
 
@@ -77,7 +77,7 @@ class ShardedExecution:
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         team, meeting = self._entered(), self._meeting
-        with self._cutting_products():
+        with self._in_pieces():
             if self.shards == 1:
                 return [task(shard) for shard in range(count)]
             return team.map(task, count) if meeting is None else meeting.hold(team, task, count)
@@ -89,9 +89,9 @@ class ShardedExecution:
         return lambda x: meeting.sum(shard, x)
 
     def spread(self, task: Callable[[slice], Any], size: int) -> None:
-        pieces = min(self.workers, self._threads) if size >= _SMALLEST_SPREAD and not is_recording() else 1
-        step = -(-size // pieces)
-        self._entered().map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), pieces)
+        count = min(self.workers, self._threads) if size >= _SMALLEST_SPREAD and not is_recording() else 1
+        step = -(-size // count)
+        self._entered().map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), count)
 
     def recorded(self, make: Make, writes: Sequence[Any]) -> Callable[[], Any]:
         if self._meeting is not None:  # what other shards bring is not in this one's record
@@ -101,7 +101,7 @@ class ShardedExecution:
         return record
 
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
-        with self._cutting_products():
+        with self._in_pieces():
             for done in range(count):
                 gradient()
                 if not math.isfinite(float(J[0])):
@@ -110,14 +110,14 @@ class ShardedExecution:
         return count
 
     @contextmanager
-    def _cutting_products(self) -> Iterator[None]:
-        """Large products in pieces, in this thread, where a step is not cut itself."""
-        before = products.run
-        products.run = self._products if self.shards == 1 else None
+    def _in_pieces(self) -> Iterator[None]:
+        """Large calls of this thread in pieces, by the team, where a step is not cut itself."""
+        before = pieces.team.map
+        pieces.team.map = self._entered().map if self.shards == 1 else None
         try:
             yield
         finally:
-            products.run = before
+            pieces.team.map = before
 
     def _entered(self) -> _Team:
         if self._team is None:

@@ -6,13 +6,14 @@ Only the shape decides on the pieces, and one BLAS thread computes a piece: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from threading import local
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+
+from mathdl_backends.numpy.pieces import Parts, each_piece, team
+from mathdl_backends.numpy.recording import as_one_call
 
 MOST_PIECES = 4
 SMALLEST_PIECE = 1_500_000
@@ -24,38 +25,23 @@ _ALIGNED = 16
 _NARROW = 64
 """Columns of a piece below which BLAS is slow."""
 
-Parts: TypeAlias = Sequence[tuple[slice, slice]]
-"""The (rows, columns) of the pieces of a product."""
-Run: TypeAlias = Callable[[Any, Any, Any, Parts], None]
-"""run(A, B, out, parts): out ← A B, piece by piece."""
-
-
-class _Products(local):
-    """`products.run`: None where this thread computes a product in one go; else what runs the pieces of large ones."""
-
-    run: Run | None = None
-
-
-products = _Products()
-
-
 def matmul(A: Any, B: Any) -> Any:
     """A B for 2-D operands."""
-    return np.matmul(A, B) if products.run is None else _in_pieces(A, B, None, products.run)
+    return np.matmul(A, B) if team.map is None else _in_pieces(A, B, None)
 
 
 def matmul_into(A: Any, B: Any, out: Any) -> Any:
     """A B written to `out`."""
-    return np.matmul(A, B, out=out) if products.run is None else _in_pieces(A, B, out, products.run)
+    return np.matmul(A, B, out=out) if team.map is None else _in_pieces(A, B, out)
 
 
-def _in_pieces(A: Any, B: Any, out: Any, run: Run) -> Any:
+def _in_pieces(A: Any, B: Any, out: Any) -> Any:
     parts = cut(*A.shape, B.shape[1])
     if parts is None:
         return np.matmul(A, B, out=out)
     if out is None:
         out = np.empty_like(A, np.result_type(A.dtype, B.dtype), "C", shape=(A.shape[0], B.shape[1]))
-    run(A, B, out, parts)
+    product_in_pieces(A, B, parts, out)
     return out
 
 
@@ -79,15 +65,12 @@ def cut(rows: int, inner: int, columns: int) -> Parts | None:
     return [(part, slice(0, columns)) for part in ranges]
 
 
-def by_team(team_map: Callable[[Callable[[int], Any], int], Any]) -> Run:
-    """The pieces by the members of a team of threads."""
+@as_one_call
+def product_in_pieces(A: Any, B: Any, parts: Parts, out: Any) -> None:
+    """out ← A B, piece by piece."""
 
-    def run(A: Any, B: Any, out: Any, parts: Parts) -> None:
-        def piece(j: int) -> None:
-            rows, columns = parts[j]
-            np.matmul(A[rows], B[:, columns], out=out[rows, columns])
+    def piece(j: int) -> None:
+        rows, columns = parts[j]
+        np.matmul(A[rows], B[:, columns], out=out[rows, columns])
 
-        team_map(piece, len(parts))
-
-    run.is_product = True  # type: ignore[attr-defined]  # for `compiled`
-    return run
+    each_piece(piece, len(parts))

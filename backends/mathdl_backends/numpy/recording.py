@@ -18,13 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from functools import partial, wraps
 from threading import local
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-
-_MOST_BYTES = {False: 6 << 20, True: 64 << 20}
-"""Results that a record may hold, by whether a pool runs it. Without one, larger steps spend their time in the calls
-anyway, and memory that is used again is warmer."""
 
 _OF_FIXED_SHAPE = frozenset(
     """argmax argmin argsort broadcast_to clip concatenate copy cumprod cumsum dot einsum expand_dims flatten flip
@@ -36,6 +32,15 @@ _OF_FIXED_SHAPE = frozenset(
 F = TypeVar("F", bound=Callable[..., None])
 Make = Callable[[Callable[[Any], Any]], Callable[[], Any]]
 """make(view): the task, on arrays that are seen through `view`."""
+
+
+class Call(NamedTuple):
+    """function(*args), and the arrays that it reads and writes, all of them."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    reads: tuple[Any, ...]
+    writes: tuple[Any, ...]
 
 
 class Unrecordable(Exception):
@@ -67,7 +72,7 @@ class Recorded(np.ndarray):
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
         if function is np.empty_like and _current.recorder is not None:  # nothing is in it: no call to be repeated
-            return _current.recorder.buffer(np.empty_like(*_plain_leaves(args), **_plain_leaves(keywords)))
+            return _current.recorder.buffer(np.empty_like(*plain_leaves(args), **plain_leaves(keywords)))
         return _taken_down(function, *args, **keywords)
 
     def __getitem__(self, key: Any) -> Any:
@@ -156,7 +161,7 @@ class Recorder:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.calls: list[Call] = []
         self.bytes = 0
         self._given: dict[int, Any] = {}
         self._buffers: dict[int, Any] = {}
@@ -164,18 +169,22 @@ class Recorder:
 
     def given(self, A: Any) -> Any:
         """An array of the task, to be recorded on."""
-        self._given[id(_owner(A))] = _owner(A)
+        self._given[id(owner(A))] = owner(A)
         return A.view(Recorded)
+
+    def makes(self, A: Any) -> bool:
+        """Whether A lies in a buffer of the record, which nobody else knows."""
+        return id(owner(A)) in self._buffers
 
     def is_given(self, A: Any) -> bool:
         """Whether A is the task's own, or fixed: nothing that its calls make."""
-        return id(_owner(A)) not in self._buffers
+        return not self.makes(A)
 
     def read(self, A: Any) -> Any:
         """A, plain, if it will be at every run what the step makes it: not what was made outside of the record."""
         if isinstance(A, np.ndarray):
-            owner = _owner(A)
-            if id(owner) not in self._given and id(owner) not in self._buffers and owner.flags.writeable:
+            own = owner(A)
+            if id(own) not in self._given and id(own) not in self._buffers and own.flags.writeable:
                 raise Unrecordable("an array that comes from elsewhere")
         return plain(A)
 
@@ -184,7 +193,7 @@ class Recorder:
         self.read(into)
         args = into, self.read(value), "unsafe"
         function(*args)
-        self.calls.append((function, args))
+        self.add(function, args, into)
 
     def buffer(self, array: Any) -> Any:
         """A new array of the record."""
@@ -219,33 +228,37 @@ class Recorder:
             raise Unrecordable("a result written to an array that comes from elsewhere")
         into = self.read(out[0])
         function(*before, into, *after)
-        self.calls.append((function, (*before, into, *after)))
+        self.add(function, (*before, into, *after), into)
         return out[0]
 
-    def made(self, result: Any, call: Callable[[Any], tuple[Callable[..., Any], tuple[Any, ...]]]) -> Any:
+    def add(self, function: Callable[..., Any], args: tuple[Any, ...], into: Any, reads: Sequence[Any] = ()) -> None:
+        """A call that writes `into`, and reads the arrays among its arguments, that whose method it is, and `reads`."""
+        its_own = getattr(getattr(function, "func", function), "__self__", None)
+        found = [A for A in (its_own, *args) if isinstance(A, np.ndarray) and A is not into]
+        self.calls.append(Call(function, args, (*found, *reads), (into,)))
+
+    def made(
+        self,
+        result: Any,
+        call: Callable[[Any], tuple[Callable[..., Any], tuple[Any, ...]]],
+        reads: Sequence[Any] = (),
+    ) -> Any:
         """A new array that a call makes; run again, `call(array)` writes it."""
         array = np.asarray(result)
         if array is not result or array.base is not None:
             array = array.copy()  # a number, or a view: it gets memory of its own
         recorded = self.buffer(array)
-        self.calls.append(call(array))
+        self.add(*call(array), array, reads)
         return recorded
 
-    def program(self, pool: Any, result: Any) -> Callable[[], None]:
-        """The calls as one function without arguments, those that the pool knows in programs of its own."""
-        for A in _leaves(result):
-            self.read(A)
-        calls = self.calls if pool is None else pool.compiled(self.calls, _arrays(result))
-        names: dict[str, Any] = {}
-        lines = []
-        for j, (function, args) in enumerate(calls):
-            names[f"f{j}"] = function
-            names.update({f"a{j}_{k}": arg for k, arg in enumerate(args)})
-            lines.append(f"    f{j}({', '.join(f'a{j}_{k}' for k in range(len(args)))})")
-        head = f"def program({', '.join(f'{name}={name}' for name in names)}):"
-        exec("\n".join([head, *lines, "    return None"]), names)  # names that we made, and nothing else
-        program: Callable[[], None] = names["program"]
-        return program
+
+def record(make: Make, most_bytes: int) -> tuple[Recorder, Any]:
+    """Run a task once, and take it down: (its calls, what it answers). Raises `Unrecordable`, or the task's error."""
+    recorder = _current.recorder = Recorder(most_bytes)
+    try:
+        return recorder, make(recorder.given)()
+    finally:
+        _current.recorder = None
 
 
 def as_one_call(function: F) -> F:
@@ -256,7 +269,8 @@ def as_one_call(function: F) -> F:
         recorder = _current.recorder
         if recorder is not None:
             args = tuple(recorder.read(arg) for arg in args)
-            recorder.calls.append((function, args))
+            arrays = tuple(arg for arg in args if isinstance(arg, np.ndarray))
+            recorder.calls.append(Call(function, args, arrays, arrays))
         function(*args)
 
     return call  # type: ignore[return-value]
@@ -281,7 +295,7 @@ def as_constant(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def _owner(A: Any) -> Any:
+def owner(A: Any) -> Any:
     """The array that owns the memory of A."""
     while isinstance(A.base, np.ndarray):
         A = A.base
@@ -292,14 +306,14 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     """Any function of fixed shape: what it makes is copied into a buffer of the record; views need no call."""
     recorder = _current.recorder
     if recorder is None:
-        return function(*_plain_leaves(args), **_plain_leaves(keywords))
+        return function(*plain_leaves(args), **plain_leaves(keywords))
     name = getattr(function, "__name__", str(function))
     if name not in _OF_FIXED_SHAPE and not (name == "__getitem__" and not _has_mask(args[1])):
         raise Unrecordable(name)
-    sources = [recorder.read(A) for A in _leaves((args, keywords)) if isinstance(A, np.ndarray)]
-    args, keywords = _plain_leaves(args), _plain_leaves(keywords)
+    sources = [recorder.read(A) for A in leaves((args, keywords)) if isinstance(A, np.ndarray)]
+    args, keywords = plain_leaves(args), plain_leaves(keywords)
     result = function(*args, **keywords)
-    given = [id(A) for A in _leaves((args, keywords))]
+    given = [id(A) for A in leaves((args, keywords))]
     if id(result) in given or not isinstance(result, np.ndarray | np.generic):
         raise Unrecordable(f"{name}, which writes to an array or makes none")
     if any(np.may_share_memory(result, source) for source in sources):
@@ -308,30 +322,30 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     def again(made: Any) -> None:
         np.copyto(made, function(*args, **keywords), casting="unsafe")
 
-    return recorder.made(result, lambda made: (again, (made,)))
+    return recorder.made(result, lambda made: (again, (made,)), sources)
 
 
 def _has_mask(key: Any) -> bool:
     """Whether an index has a mask, that is a shape that the numbers decide."""
-    return any(np.asarray(part).dtype == bool for part in _leaves(key) if not isinstance(part, slice))
+    return any(np.asarray(part).dtype == bool for part in leaves(key) if not isinstance(part, slice))
 
 
-def _leaves(tree: Any) -> list[Any]:
+def leaves(tree: Any) -> list[Any]:
     if isinstance(tree, tuple | list):
-        return [leaf for branch in tree for leaf in _leaves(branch)]
+        return [leaf for branch in tree for leaf in leaves(branch)]
     if isinstance(tree, dict):
-        return _leaves(list(tree.values()))
+        return leaves(list(tree.values()))
     if is_dataclass(tree) and not isinstance(tree, type):
-        return _leaves(vars(tree))
+        return leaves(vars(tree))
     return [tree]
 
 
-def _plain_leaves(tree: Any) -> Any:
+def plain_leaves(tree: Any) -> Any:
     if isinstance(tree, tuple | list):
-        branches = [_plain_leaves(branch) for branch in tree]
+        branches = [plain_leaves(branch) for branch in tree]
         return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
     if isinstance(tree, dict):
-        return {key: _plain_leaves(value) for key, value in tree.items()}
+        return {key: plain_leaves(value) for key, value in tree.items()}
     return plain(tree)
 
 
@@ -355,70 +369,5 @@ def _as_arrays(operands: list[Any]) -> list[Any]:
     return [np.asarray(A, dtype=kinds[0]) if isinstance(A, fits) and not isinstance(A, bool) else A for A in operands]
 
 
-class RecordedTask:
-    """A task that is recorded at its first call, tried at its second, and run from the record from the third on.
-
-    `writes` are the arrays that it changes. What it returns are buffers of the record: copy what is to stay.
-    """
-
-    def __init__(self, make: Make, writes: Sequence[Any], pool: Callable[[], Any]) -> None:
-        self._pool = pool
-        self._eager = make(lambda A: A)
-        self._make = make
-        self._writes = writes
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew: the pool has ended, and with it the record."""
-        self._run: Callable[[], Any] = self._record
-        self._program: Callable[[], None] = _nothing
-        self._result: Any = None
-
-    def __call__(self) -> Any:
-        return self._run() if _current.recorder is None else self._eager()
-
-    def _record(self) -> Any:
-        before = [A.copy() for A in self._writes]
-        recorder = _current.recorder = Recorder(_MOST_BYTES[self._pool() is not None])
-        try:
-            result = self._make(recorder.given)()
-            program = recorder.program(self._pool(), result)
-        except Exception:  # whatever a recorded array cannot do, or the task's own error: the eager run will tell
-            self._run = self._eager
-        else:
-            self._program, self._result, self._run = program, _plain_leaves(result), self._try
-            return self._result
-        finally:
-            _current.recorder = None
-        _restore(self._writes, before)
-        return self._eager()
-
-    def _try(self) -> Any:
-        before = [A.copy() for A in self._writes]
-        expected = [A.copy() for A in (*_arrays(self._eager()), *self._writes)]
-        _restore(self._writes, before)
-        self._program()
-        found = [*_arrays(self._result), *self._writes]
-        if all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True)):
-            self._run = self._replay
-            return self._result
-        _restore(self._writes, before)
-        self._run = self._eager
-        return self._eager()
-
-    def _replay(self) -> Any:
-        self._program()
-        return self._result
-
-
-def _nothing() -> None:
-    return None
-
-
-def _restore(arrays: Sequence[Any], values: Sequence[Any]) -> None:
-    for A, value in zip(arrays, values, strict=True):
-        A[...] = value
-
-
-def _arrays(tree: Any) -> list[Any]:
-    return [np.asarray(leaf) for leaf in _leaves(tree) if isinstance(leaf, np.ndarray | np.generic | int | float)]
+def arrays_of(tree: Any) -> list[Any]:
+    return [np.asarray(leaf) for leaf in leaves(tree) if isinstance(leaf, np.ndarray | np.generic | int | float)]

@@ -17,18 +17,43 @@
 /* What this was built from: tables of another layout would be misread. */
 const char *built_from(void) { return BUILT_FROM; }
 
-enum { PRODUCT, SUM_ROWS, TAKE_ROWS, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD };
+enum {
+    PRODUCT, SUM_ROWS, TAKE_ROWS, CONVOLVE, CONVOLVE_DW, CONVOLVE_DA, MAX_LINE, MAX_LINE_BACKWARD, SUM_PIECES,
+    COPY, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD
+};
+enum { LOCAL_A = 1, LOCAL_B = 2, LOCAL_C = 4 };
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
+
+#define MIN(x, y) ((x) < (y) ? (x) : (y))
+#define MAX(x, y) ((x) > (y) ? (x) : (y))
+
+/* A window on images of p × q × k, its output of `rows` × `columns` places, and the blocks in which it is computed. */
+typedef struct {
+    int64_t p, q, k, rows, columns;
+    int64_t f, g, s, t, top, left, d, e; /* kernel, stride, padding, dilation */
+    int64_t few;                         /* whether the channels are few */
+    int64_t places, block, parts;        /* of a kernel's gradient: all places, those of a block, partial sums */
+} Window;
+
+/* Windows along one axis of (outer, elements, n). */
+typedef struct { int64_t outer, elements, places, taps, stride; } Line;
 
 typedef struct {
     int64_t kind, is_double;
-    char *a, *b, *c;              /* operands and result */
+    char *a, *b, *c;              /* operands and result; of what is local, the bytes from the beginning of the scratch */
     int64_t a_down, b_down, c_down;   /* elements from one row to the next: 0 for a row that all share */
     int64_t a_right, b_right;     /* 1, or 0 for a number that a row shares; of a product: 1 if it lies transposed */
-    int64_t inner;                /* of PRODUCT and SUM_ROWS: the contraction; of TAKE_ROWS: the rows of a */
+    int64_t inner;                /* of products and SUM_ROWS: the contraction; of TAKE_ROWS: the rows of a; of CONVOLVE …: the
+                                     output channels; of MAX_LINE …: the elements behind the axis; of SUM_PIECES: rows of a piece */
+    int64_t width;                /* columns of the result */
+    int64_t locals;               /* which of a, b and c live in the scratch of a thread, and nowhere else */
+    int64_t work;                 /* where in the scratch a convolution gathers */
+    const Window *window;         /* of a convolution; of MAX_LINE …: a Line */
 } Op;
 
-typedef struct { int64_t first_op, ops, row, row_end, column, column_end; } Piece;
+/* A rectangle of a result of `width` columns. */
+typedef struct { int64_t first_op, ops, row, row_end, column, column_end, width; } Piece;
+typedef struct { int64_t row, column, rows, columns; } Place;
 typedef struct { int64_t first_piece, pieces; } Stage;
 
 typedef struct {
@@ -48,12 +73,12 @@ typedef struct {
 #endif
 
 #define ROWS(BODY) \
-    for (int64_t i = 0; i < rows; i++, a += op->a_down, b += op->b_down, c += op->c_down) BODY
+    for (int64_t i = 0; i < rows; i++, a += a_down, b += b_down, c += c_down) BODY
 /* The three cases apart, so that each is a loop that vector instructions can run. */
 #define BINARY(OPERATOR) \
     ROWS({ \
-        if (op->a_right && op->b_right) for (int64_t j = 0; j < columns; j++) c[j] = a[j] OPERATOR b[j]; \
-        else if (op->a_right) { const T y = *b; for (int64_t j = 0; j < columns; j++) c[j] = a[j] OPERATOR y; } \
+        if (a_right && b_right) for (int64_t j = 0; j < columns; j++) c[j] = a[j] OPERATOR b[j]; \
+        else if (a_right) { const T y = *b; for (int64_t j = 0; j < columns; j++) c[j] = a[j] OPERATOR y; } \
         else { const T x = *a; for (int64_t j = 0; j < columns; j++) c[j] = x OPERATOR b[j]; } \
     }) \
     return
@@ -61,6 +86,7 @@ typedef struct {
 #define T float
 #define NAME(f) s##f
 #define SQUARE_ROOT sqrtf
+#include "windows.h"
 #include "ops.h"
 #undef T
 #undef NAME
@@ -68,6 +94,7 @@ typedef struct {
 #define T double
 #define NAME(f) d##f
 #define SQUARE_ROOT sqrt
+#include "windows.h"
 #include "ops.h"
 
 /* ---- the threads ---- */
@@ -78,12 +105,16 @@ typedef struct {
     const Stage *stages;
     int64_t count;
     atomic_llong *taken, *done;  /* pieces of each stage */
+    int64_t scratch;             /* bytes that each thread needs */
 } Program;
+
+typedef struct { char *bytes; int64_t size; } Scratch;
 
 typedef struct {
     Blas blas;
     int workers;
     pthread_t *threads;
+    Scratch scratch;        /* of the calling thread */
     Program program;
     atomic_llong round;     /* odd while a program may be entered */
     atomic_int inside, asleep, closing;
@@ -107,7 +138,19 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void work(const Program *program, const Blas *blas) {
+/* Memory of one thread, from piece to piece. */
+static char *enough(Scratch *scratch, int64_t size) {
+    if (scratch->size < size) {
+        free(scratch->bytes);
+        scratch->size = 0;
+        if (posix_memalign((void **)&scratch->bytes, 64, (size_t)size) != 0) abort(); /* as the Linux kernel would, a little later */
+        scratch->size = size;
+    }
+    return scratch->bytes;
+}
+
+static void work(const Program *program, const Blas *blas, Scratch *scratch) {
+    char *bytes = enough(scratch, program->scratch);
     for (int64_t s = 0; s < program->count; s++) {
         const Stage *stage = &program->stages[s];
         long long k;
@@ -115,7 +158,7 @@ static void work(const Program *program, const Blas *blas) {
             const Piece *piece = &program->pieces[stage->first_piece + k];
             for (int64_t j = 0; j < piece->ops; j++) {
                 const Op *op = &program->ops[piece->first_op + j];
-                if (op->is_double) dop(op, piece, blas); else sop(op, piece, blas);
+                if (op->is_double) dop(op, piece, blas, bytes); else sop(op, piece, blas, bytes);
             }
             atomic_fetch_add(&program->done[s], 1);
         }
@@ -128,6 +171,7 @@ static void work(const Program *program, const Blas *blas) {
 
 static void *serve(void *argument) {
     Pool *pool = argument;
+    Scratch scratch = {0};
     long long seen = 0;
     int64_t since = now_ns();
     for (uint64_t turn = 1;; turn++) {
@@ -136,14 +180,14 @@ static void *serve(void *argument) {
             atomic_fetch_add(&pool->inside, 1);
             if (atomic_load(&pool->round) == round) {
                 Program program = pool->program;
-                work(&program, &pool->blas);
+                work(&program, &pool->blas, &scratch);
             }
             atomic_fetch_sub(&pool->inside, 1);
             seen = round;
             since = now_ns();
             continue;
         }
-        if (atomic_load(&pool->closing)) return NULL;
+        if (atomic_load(&pool->closing)) break;
         pause_briefly();
         if (turn % 256 == 0 && now_ns() - since > AWAKE_NS) {
             pthread_mutex_lock(&pool->lock);
@@ -158,6 +202,8 @@ static void *serve(void *argument) {
             since = now_ns();
         }
     }
+    free(scratch.bytes);
+    return NULL;
 }
 
 static void wake_sleepers(Pool *pool) {
@@ -191,22 +237,23 @@ void pool_free(Pool *pool) {
     for (int k = 0; k < pool->workers; k++) pthread_join(pool->threads[k], NULL);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->wake);
+    free(pool->scratch.bytes);
     free(pool->threads);
     free(pool);
 }
 
 /* `counters` holds 2 · count numbers. With `alone` the calling thread does all of it. */
-void pool_run(Pool *pool, const Op *ops, const Piece *pieces, const Stage *stages, int64_t count, atomic_llong *counters, int alone) {
+void pool_run(Pool *pool, const Op *ops, const Piece *pieces, const Stage *stages, int64_t count, atomic_llong *counters, int alone, int64_t scratch) {
     for (int64_t s = 0; s < 2 * count; s++) atomic_store_explicit(&counters[s], 0, memory_order_relaxed);
-    Program program = {ops, pieces, stages, count, counters, counters + count};
+    Program program = {ops, pieces, stages, count, counters, counters + count, scratch};
     if (alone || pool->workers == 0) {
-        work(&program, &pool->blas);
+        work(&program, &pool->blas, &pool->scratch);
         return;
     }
     pool->program = program;
     atomic_fetch_add(&pool->round, 1);
     wake_sleepers(pool);
-    work(&program, &pool->blas);
+    work(&program, &pool->blas, &pool->scratch);
     atomic_fetch_add(&pool->round, 1);
     for (int64_t waited = 0; atomic_load(&pool->inside) > 0; waited++) { /* who comes late finds the round over */
         pause_briefly();

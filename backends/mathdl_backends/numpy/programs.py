@@ -1,0 +1,233 @@
+"""Programs of compiled code (native/steps.c): groups of ops on the pieces of one shape, run by a pool of threads.
+
+A group is ops that follow one another piece by piece, so that what one writes is in the cache when the next reads it.
+What nobody reads but the ops of its group is local: it lives in the scratch of a thread, a piece at a time, and nowhere
+else. Groups that need nothing of one another are one stage, and run side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mathdl_backends.numpy import blas, native
+from mathdl_backends.numpy.pieces import Parts
+from mathdl_backends.numpy.recording import owner
+
+KINDS = (
+    *("PRODUCT", "SUM_ROWS", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
+    *("SUM_PIECES", "COPY", "ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "SQRT", "RELU", "RELU_BACKWARD"),
+)
+_FIELDS = (
+    *("kind", "is_double", "a", "b", "c", "a_down", "b_down", "c_down", "a_right", "b_right", "inner", "width"),
+    *("locals", "work", "window"),
+)
+_OP = np.dtype([(name, np.int64) for name in _FIELDS])
+_ALONE = 150_000
+"""Operations of a program up to which it runs on the calling thread: others would not have begun before it ends."""
+_LARGEST_LOCAL = 1 << 16
+"""Numbers of a piece up to which what is local stays in the cache."""
+
+
+class Operand(NamedTuple):
+    """An array as an op reads it: where it begins, and the elements from row to row and from column to column."""
+
+    array: Any
+    down: int
+    right: int
+    whole: bool = False
+    """Whether each entry is read where the result has it, and not a row or a number by many."""
+
+
+class Op(NamedTuple):
+    """An op of steps.c."""
+
+    kind: str
+    a: Operand
+    b: Operand
+    out: Any
+    width: int
+    inner: int = 0
+    window: Any = None
+    scratch: int = 0
+    """Bytes that it works in."""
+
+    def record(self, local: dict[int, int]) -> tuple[int, ...]:
+        """The op as steps.c takes it; `local` says where in the scratch what is local lies, by its owner."""
+
+        def place(A: Any) -> tuple[int, int]:
+            at = local.get(id(owner(A)))
+            return (address(A), 0) if at is None else (at, 1)
+
+        (a, a_local), (b, b_local), (c, c_local) = map(place, (self.a.array, self.b.array, self.out))
+        where = a_local + 2 * b_local + 4 * c_local
+        return (
+            KINDS.index(self.kind), self.out.dtype == np.float64, a, b, c, self.a.down, self.b.down, self.width,
+            self.a.right, self.b.right, self.inner, self.width, where, 0,
+            0 if self.window is None else address(self.window),
+        )  # fmt: skip
+
+
+class Group:
+    """Ops on the pieces of one shape (rows, columns)."""
+
+    def __init__(self, shape: tuple[int, int], parts: Parts) -> None:
+        self.shape, self.parts = shape, parts
+        rows, columns = parts[0]
+        self.piece = (rows.stop - rows.start) * (columns.stop - columns.start)
+        self.is_linear = shape[0] == 1 or all(p.stop - p.start == shape[1] for _, p in parts)
+        """Whether a piece is a run of numbers."""
+        self.work = 0
+        self.ops: list[Op] = []
+        self.calls: set[int] = set()
+        """The numbers of the calls that its ops stand for."""
+        self.outs: list[Any] = []
+        self.at_own_place: list[Any] = []
+        """What is read entry by entry, where it is written."""
+        self.read_elsewhere: list[Any] = []
+
+    def add(self, op: Op, work: int, more_outs: Sequence[Any] = ()) -> None:
+        """An op behind the others."""
+        self.ops.append(op)
+        for operand in (op.a, op.b):
+            (self.at_own_place if operand.whole else self.read_elsewhere).append(operand.array)
+        self.outs += [op.out, *more_outs]
+        self.work += work
+
+    def fits_width(self, width: int) -> bool:
+        """Whether each piece is made of whole rows of that width."""
+        return width == self.shape[1] or (self.is_linear and self.piece % width == 0)
+
+    def takes(self, width: int, size: int, operands: Sequence[Operand], out: Any) -> bool:
+        """Whether an op may follow that reads and writes entry by entry: no piece may read what another one writes."""
+        if size != self.shape[0] * self.shape[1] or not self.fits_width(width):
+            return False
+        placed = [*self.outs, *self.at_own_place]
+        return (
+            not touch([o.array for o in operands if not o.whole], [*self.outs, out])
+            and not touch([out], self.read_elsewhere)
+            and all(fits(o.array, self.outs) for o in operands if o.whole)
+            and fits(out, placed)
+        )
+
+    def waits_for(self, other: Group) -> bool:
+        """Whether this group may not run beside the other, which comes before it."""
+        return other.is_in_the_way_of([*self.at_own_place, *self.read_elsewhere], self.outs)
+
+    def is_in_the_way_of(self, reads: Sequence[Any], writes: Sequence[Any]) -> bool:
+        """Whether what reads and writes these must wait for this group."""
+        return touch(reads, self.outs) or touch(writes, [*self.outs, *self.at_own_place, *self.read_elsewhere])
+
+
+def address(A: Any) -> int:
+    """Where the data of an array begin."""
+    where: int = A.__array_interface__["data"][0]
+    return where
+
+
+def touch(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether any of the arrays shares memory with any of the others."""
+    return any(np.may_share_memory(A, B) for A in some for B in others)
+
+
+def fits(A: Any, arrays: Sequence[Any]) -> bool:
+    """Whether A is each of the arrays, entry by entry, or has nothing to do with it."""
+    return all(same(A, B) or not np.may_share_memory(A, B) for B in arrays)
+
+
+def same(A: Any, B: Any) -> bool:
+    """Whether A and B are the same numbers in the same order."""
+    if not (A.flags.c_contiguous and B.flags.c_contiguous):
+        return False  # a transposed matrix begins at the same place
+    return bool(address(A) == address(B) and A.size == B.size and A.dtype == B.dtype)
+
+
+def why_absent() -> str | None:
+    """None if programs can run here; else the reason why steps run call by call."""
+    if native.loaded() is None:
+        return native.why_absent()
+    if blas.routines() is None:
+        return "absent: NumPy's BLAS is not an OpenBLAS with 64-bit integers"
+    return None
+
+
+class Pool:
+    """The threads that run programs; `close` ends them."""
+
+    def __init__(self, threads: int) -> None:
+        self._library, routines = native.loaded(), blas.routines() or ()
+        self._process = os.getpid()
+        self._pool = self._library.pool_new(threads, (ctypes.c_void_p * len(routines))(*routines))
+        if not self._pool:
+            raise MemoryError("no memory for the threads of a step")
+
+    def program(self, groups: Sequence[Group], is_local: Callable[[Group, Any], bool]) -> Callable[[], None]:
+        """The groups, in their order, as a function without arguments."""
+        stages = _stages(groups)
+        work = -(-max(op.scratch for group in groups for op in group.ops) // 64) * 64
+        scratch = work
+        ops: list[tuple[int, ...]] = []
+        pieces: list[tuple[int, ...]] = []
+        starts = [0]
+        kept: list[Any] = []
+        for stage in stages:
+            for group in stage:
+                local = _local_places(group, work, is_local)
+                scratch = max(scratch, *(at + group.piece * 8 for at in local.values()), 0)
+                for rows, columns in group.parts:
+                    place = rows.start, rows.stop, columns.start, columns.stop
+                    pieces.append((len(ops), len(group.ops), *place, group.shape[1]))
+                ops += [op.record(local) for op in group.ops]
+                arrays = [A for op in group.ops for A in (op.a.array, op.b.array, op.out, op.window)]
+                kept += [A for A in arrays if A is not None and id(owner(A)) not in local]
+            starts.append(len(pieces))
+        tables = (
+            np.array(ops, dtype=_OP),
+            np.array(pieces, dtype=np.int64),
+            np.array([(start, end - start) for start, end in pairwise(starts)], dtype=np.int64),
+        )
+        counters = np.zeros(2 * len(stages), dtype=np.int64)
+        alone = sum(group.work for group in groups) < _ALONE
+        arguments = (
+            ctypes.c_void_p(self._pool), *(ctypes.c_void_p(address(table)) for table in tables),
+            ctypes.c_int64(len(stages)), ctypes.c_void_p(address(counters)), ctypes.c_int(alone),
+            ctypes.c_int64(scratch),
+        )  # fmt: skip
+        run, alive = self._library.pool_run, (tables, counters, kept)  # the arrays live as long as the program
+
+        def program(alive: Any = alive) -> None:
+            run(*arguments)
+
+        return program
+
+    def close(self) -> None:
+        """End the threads."""
+        if os.getpid() == self._process:  # a process that was forked off has none of them
+            self._library.pool_free(self._pool)
+
+
+def _local_places(group: Group, first: int, is_local: Callable[[Group, Any], bool]) -> dict[int, int]:
+    """Where in the scratch the results of a group that are local lie, by their owners."""
+    if group.piece > _LARGEST_LOCAL:
+        return {}
+    found: dict[int, int] = {}
+    step = -(-group.piece * 8 // 64) * 64
+    for op in group.ops:
+        if op.kind != "SUM_PIECES" and id(owner(op.out)) not in found and is_local(group, op.out):
+            found[id(owner(op.out))] = first + len(found) * step
+    return found
+
+
+def _stages(groups: Sequence[Group]) -> list[list[Group]]:
+    stages: list[list[Group]] = []
+    for group in groups:
+        if stages and not any(group.waits_for(other) for other in stages[-1]):
+            stages[-1].append(group)
+        else:
+            stages.append([group])
+    return stages
