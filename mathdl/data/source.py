@@ -60,17 +60,46 @@ class Source(Protocol):
         """The rows first … end − 1, in their own order."""
         ...
 
+    def refilled(self, other: Source) -> bool:
+        """Whether this source now holds the rows of the other, in the arrays that it had."""
+        ...
+
 
 class InMemory:
-    """Rows that lie on the device, all of them; a minibatch is gathered inside the step."""
+    """Rows that lie on the device, all of them; a minibatch is gathered inside the step.
 
-    def __init__(self, X: Array, Y: Array, weights: Array | None, device: Device) -> None:
+    `own` are the arrays that nobody else holds: they may be written to.
+    """
+
+    def __init__(
+        self, X: Array, Y: Array, weights: Array | None, device: Device, own: Sequence[Array | None] = ()
+    ) -> None:
         self.n = int(X.shape[0])
         self.X, self.Y, self.weights = X, Y, weights
         self.device = device
+        self._own = own
 
     def minibatch(self, B: int, M: int = 1) -> Minibatch:
         return _GatheredInStep(self, B, M)
+
+    def refilled(self, other: Source) -> bool:
+        if not isinstance(other, InMemory):
+            return False
+        pairs = [(self.X, other.X), (self.Y, other.Y), (self.weights, other.weights)]
+        new = [(mine, given) for mine, given in pairs if mine is not given]
+        if not all(self._may_take(mine, given) for mine, given in new):
+            return False
+        for mine, given in new:
+            mine[...] = given
+        return True
+
+    def _may_take(self, mine: Array | None, given: Array | None) -> bool:
+        return (
+            mine is not None
+            and given is not None
+            and any(mine is A for A in self._own)
+            and (mine.shape, mine.dtype) == (given.shape, given.dtype)
+        )
 
     def slice(self, first: int, end: int) -> Batch:
         return self.X[first:end, ...], self.Y[first:end, ...], None if self.weights is None else self.weights[first:end]
@@ -127,6 +156,9 @@ class Streamed:
 
     def minibatch(self, B: int, M: int = 1) -> Minibatch:
         return _ReadBeforeStep(self)
+
+    def refilled(self, other: Source) -> bool:
+        return False
 
     def slice(self, first: int, end: int) -> Batch:
         return self.read(np.arange(first, end))

@@ -165,7 +165,9 @@ class Model:
             return Streamed(X, targets, weights, device, self.prepare, self.prepare_targets)
         with device.active():
             put_weights = None if weights is None else device.put(weights, dtype)
-            return InMemory(self.prepare(X), self.prepare_targets(targets), put_weights, device)
+            arrays = self.prepare(X), self.prepare_targets(targets), put_weights
+            own = [A for A in arrays if not _may_be_of_others(A, X) and not _may_be_of_others(A, rows.Y)]
+            return InMemory(*arrays, device, own)
 
     def prepare(self, X: Any) -> Array:
         """X as it came through the door, standardized, in the dtype and on the device of θ."""
@@ -296,3 +298,10 @@ def _layers(records: Any, own: Sequence[type]) -> list[Layer]:
     except UnknownNameError as error:
         error.add_note("a layer of your own is given by its class: md.load(path, layers=[MyLayer])")
         raise
+
+
+def _may_be_of_others(A: Any, given: Any) -> bool:
+    """Whether writing to A might write to what the caller gave."""
+    if isinstance(A, np.ndarray):
+        return isinstance(given, np.ndarray) and np.may_share_memory(A, given)
+    return not isinstance(given, np.ndarray)  # put on the device from the host: a copy

@@ -129,7 +129,7 @@ class Step:
         self.still = [where for name, where in params.slices.items() if network.is_frozen(split_name(name)[1])]
         self.stateful = [l for l in objective.chain if flatten_tree(params.state.tree.get(l, NOTHING))]
         self._shards: list[Callable[[], _Part]] = []
-        self._run: Callable[[int], int] = partial(self.execution.run, *self._tasks(), self.J)
+        self._run: Callable[[int], int] = partial(self.execution.run, *copy(self)._tasks(), self.J)
 
     def __enter__(self) -> Step:
         self.execution.__enter__()

@@ -36,6 +36,7 @@ from mathdl.training.history import History, Row
 from mathdl.training.interrupt import InterruptAfterMinibatch
 from mathdl.training.model import Model, Rows
 from mathdl.training.pace import Pace
+from mathdl.training.prepared import Prepared, prepare
 from mathdl.training.progress import Progress, progress
 from mathdl.training.step import EpochTable, Step, epoch_table, penalties, penalty
 
@@ -100,6 +101,7 @@ class Trainer:
         """The figures of the minibatches of an epoch that has not ended."""
         self._model: Model | None = None
         self._seen: tuple[Rows, Order] | None = None
+        self._prepared: Prepared | None = None
 
     # -- what has been learnt ------------------------------------------------------------------------------------------
 
@@ -174,14 +176,17 @@ class Trainer:
         self.history.stopped = None
         with ExitStack() as stack:
             stack.enter_context(self.params.device.active())
-            steps, pace = self._steps(source, stack), Pace()
+            prepared = self._prepared = prepare(self._prepared, self, source)
+            for step in prepared.steps.values():
+                stack.enter_context(step)
+            pace = Pace()
             interrupt = stack.enter_context(InterruptAfterMinibatch())
             bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
             while self.epoch < last and self.history.stopped is None:
                 order = batches.rows(self.epoch)
                 self._seen = (rows, order)
                 begun = perf_counter()
-                if not self._run_epoch(steps, order, rows, pace, bar, interrupt):
+                if not self._run_epoch(prepared.steps, order, rows, pace, bar, interrupt):
                     self.history.stopped = "interrupted"
                     break
                 row = self._end_epoch(rows, validation, order, begun)
@@ -246,33 +251,6 @@ class Trainer:
         shape = tuple(int(d) for d in X.shape[1:])
         params = self.network.initialize(shape, self.seed, arrays.device(self.device, X).name, self.dtype)
         return Model(self.network, params, self.loss)
-
-    def _steps(self, source: Source, stack: ExitStack) -> dict[int, Step]:
-        """A step for each size of minibatch: the whole ones, and the last if it is short."""
-        model, params = self.model, self.params
-        B = min(self.batch_size, source.n)
-        whole = source.n // B
-        metrics = model.objective.metrics(model.target_scale())
-        steps: dict[int, Step] = {}
-        for size in [B, source.n % B] if source.n % B else [B]:
-            plan = self.network.plan(params.input_shape, size, self.dtype, params.device.name)
-            gradients = steps[B].gradients if steps else ()
-            M = whole if size == B else 1
-            minibatch = source.minibatch(size, M)
-            step = Step(
-                model.objective,
-                params,
-                self.optimizer,
-                self.slots or {},
-                plan,
-                minibatch,
-                metrics,
-                self.workers,
-                gradients,
-                M,
-            )
-            steps[size] = stack.enter_context(step)
-        return steps
 
     def _run_epoch(
         self,

@@ -161,7 +161,9 @@ def _window(images: Any, window: Any, places: int, n: int, parts: int = 0) -> An
 
 def is_readable(A: Any) -> bool:
     """Whether A is a run of numbers that the ops can read."""
-    return isinstance(A, np.ndarray) and A.flags.c_contiguous and A.flags.aligned and A.dtype in (np.float32, np.float64)
+    return (
+        isinstance(A, np.ndarray) and A.flags.c_contiguous and A.flags.aligned and A.dtype in (np.float32, np.float64)
+    )
 
 
 def _layout(M: Any) -> Operand | None:

@@ -23,8 +23,8 @@ from threadpoolctl import ThreadpoolController
 
 from mathdl.errors import UsageError
 from mathdl_backends.numpy import pieces
-from mathdl_backends.numpy.programs import Pool, why_absent
 from mathdl_backends.numpy.products import MOST_PIECES
+from mathdl_backends.numpy.programs import Pool, why_absent
 from mathdl_backends.numpy.recording import Make, is_recording
 from mathdl_backends.numpy.tasks import RecordedTask
 
@@ -49,27 +49,23 @@ class ShardedExecution:
         self._meeting = _Meeting(shards, self.workers) if couples_instances and shards > 1 else None
         self._threads = shards if self._meeting else min(self.workers, shards if shards > 1 else MOST_PIECES)
         self._team: _Team | None = None
-        self._pool: Pool | None = None
-        self._records: list[RecordedTask] = []
+        self._pool = Pool(min(self.workers, MOST_PIECES)) if shards == 1 and why_absent() is None else None
         self._errstate: Any = None
 
     def __enter__(self) -> ShardedExecution:
-        pool = Pool(min(self.workers, MOST_PIECES)) if self.shards == 1 and why_absent() is None else None
+        if self._pool is not None:
+            self._pool.open()
         _one_blas_thread.begin()
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
         self._team = _Team(self._threads)
-        self._pool = pool
         return self
 
     def __exit__(self, *error: object) -> None:
         team, self._team = self._entered(), None
         self._errstate.__exit__(None, None, None)
-        pool, self._pool = self._pool, None
-        for record in self._records:
-            record.forget()
-        if pool is not None:
-            pool.close()
+        if self._pool is not None:
+            self._pool.close()
         try:
             team.dismiss()
         finally:
@@ -96,9 +92,7 @@ class ShardedExecution:
     def recorded(self, make: Make, writes: Sequence[Any]) -> Callable[[], Any]:
         if self._meeting is not None:  # what other shards bring is not in this one's record
             return make(_same)
-        record = RecordedTask(make, writes, lambda: self._pool)
-        self._records.append(record)
-        return record
+        return RecordedTask(make, writes, self._pool)
 
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
         with self._in_pieces():

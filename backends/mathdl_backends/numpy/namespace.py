@@ -12,7 +12,7 @@ import array_api_compat.numpy as compat
 import numpy as np
 
 from mathdl_backends.numpy.products import matmul
-from mathdl_backends.numpy.recording import as_constant
+from mathdl_backends.numpy.recording import as_constant, as_new
 
 _add_up: Any = np.add.reduce  # what np.sum comes down to
 _greatest: Any = np.maximum.reduce
@@ -49,15 +49,13 @@ def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> 
     return x.astype(dtype, copy=copy)
 
 
-_AS_THEY_ARE = (
-    *("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "tanh"),
-    "empty",
-)
+_AS_THEY_ARE = ("abs", "exp", "expm1", "log", "log1p", "maximum", "minimum", "sign", "sqrt", "tanh")
 
 namespace = ModuleType("mathdl_backends.numpy.namespace.namespace", "The array API functions for NumPy arrays.")
 namespace.__dict__.update({name: getattr(compat, name) for name in dir(compat) if not name.startswith("_")})
 namespace.__dict__.update({name: getattr(np, name) for name in _AS_THEY_ARE})
-namespace.__dict__.update({name: as_constant(getattr(np, name)) for name in ("arange", "full", "ones", "zeros")})
+namespace.__dict__.update({name: as_constant(getattr(np, name)) for name in ("arange", "full", "ones")})
+namespace.__dict__.update({name: as_new(getattr(np, name)) for name in ("empty", "zeros")})
 namespace.__dict__.update(
     argmax=_argmax, astype=_astype, matmul=matmul, max=_max, mean=_mean, reshape=_reshape, sum=_sum, take=_take
 )

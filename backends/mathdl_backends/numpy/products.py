@@ -25,6 +25,7 @@ _ALIGNED = 16
 _NARROW = 64
 """Columns of a piece below which BLAS is slow."""
 
+
 def matmul(A: Any, B: Any) -> Any:
     """A B for 2-D operands."""
     return np.matmul(A, B) if team.map is None else _in_pieces(A, B, None)

@@ -157,12 +157,18 @@ def why_absent() -> str | None:
 
 
 class Pool:
-    """The threads that run programs; `close` ends them."""
+    """The threads that run programs, from `open` to `close`; a program runs while its pool is open."""
 
     def __init__(self, threads: int) -> None:
-        self._library, routines = native.loaded(), blas.routines() or ()
+        self._library, self._threads = native.loaded(), threads
+        self._pool: Any = None
+        self._process = 0
+
+    def open(self) -> None:
+        """Start the threads."""
+        routines = blas.routines() or ()
+        self._pool = self._library.pool_new(self._threads, (ctypes.c_void_p * len(routines))(*routines))
         self._process = os.getpid()
-        self._pool = self._library.pool_new(threads, (ctypes.c_void_p * len(routines))(*routines))
         if not self._pool:
             raise MemoryError("no memory for the threads of a step")
 
@@ -194,21 +200,22 @@ class Pool:
         counters = np.zeros(2 * len(stages), dtype=np.int64)
         alone = sum(group.work for group in groups) < _ALONE
         arguments = (
-            ctypes.c_void_p(self._pool), *(ctypes.c_void_p(address(table)) for table in tables),
+            *(ctypes.c_void_p(address(table)) for table in tables),
             ctypes.c_int64(len(stages)), ctypes.c_void_p(address(counters)), ctypes.c_int(alone),
             ctypes.c_int64(scratch),
         )  # fmt: skip
         run, alive = self._library.pool_run, (tables, counters, kept)  # the arrays live as long as the program
 
         def program(alive: Any = alive) -> None:
-            run(*arguments)
+            run(self._pool, *arguments)
 
         return program
 
     def close(self) -> None:
         """End the threads."""
-        if os.getpid() == self._process:  # a process that was forked off has none of them
+        if self._pool and os.getpid() == self._process:  # a process that was forked off has none of them
             self._library.pool_free(self._pool)
+        self._pool = None
 
 
 def _local_places(group: Group, first: int, is_local: Callable[[Group, Any], bool]) -> dict[int, int]:

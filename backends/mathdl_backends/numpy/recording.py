@@ -295,6 +295,22 @@ def as_constant(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
+def as_new(function: F) -> F:
+    """A function that makes an array to be written to, of zeros or of anything: a buffer of the record, made anew."""
+
+    @wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        made: Any = function(*args, **keywords)
+        recorder = _current.recorder
+        if recorder is None:
+            return made
+        if function.__name__ == "empty":
+            return recorder.buffer(made)
+        return recorder.made(made, lambda made: (np.copyto, (made, np.zeros((), made.dtype))))
+
+    return call  # type: ignore[return-value]
+
+
 def owner(A: Any) -> Any:
     """The array that owns the memory of A."""
     while isinstance(A.base, np.ndarray):

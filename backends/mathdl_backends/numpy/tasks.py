@@ -19,56 +19,60 @@ class RecordedTask:
     `writes` are the arrays that it changes. What it returns are buffers of the record: copy what is to stay.
     """
 
-    def __init__(self, make: Make, writes: Sequence[Any], pool: Callable[[], Any]) -> None:
+    def __init__(self, make: Make, writes: Sequence[Any], pool: Any) -> None:
         self._pool = pool
         self._eager = make(lambda A: A)
         self._make = make
         self._writes = writes
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew: the pool has ended, and with it the record."""
-        self._run: Callable[[], Any] = self._record
-        self._program: Callable[[], None] = _nothing
+        self._next = "record"
+        self._program: Callable[[], None] | None = None
         self._result: Any = None
+        self.refused: str | None = None
+        """Why the task runs call by call, if it does."""
 
     def __call__(self) -> Any:
-        return self._eager() if is_recording() else self._run()
+        if self._next == "replay" and self._program is not None and not is_recording():
+            self._program()
+            return self._result
+        if self._next == "record" and not is_recording():
+            return self._record()
+        if self._next == "try" and not is_recording():
+            return self._try()
+        return self._eager()
 
     def _record(self) -> Any:
         before = [A.copy() for A in self._writes]
         try:
-            recorder, result = record(self._make, _MOST_BYTES[self._pool() is not None])
-            program = as_function(self._calls(recorder, result))
-        except Exception:  # whatever a recorded array cannot do, or the task's own error: the eager run will tell
-            self._run = self._eager
-            _restore(self._writes, before)
-            return self._eager()
-        self._program, self._result, self._run = program, plain_leaves(result), self._try
+            recorder, result = record(self._make, _MOST_BYTES[self._pool is not None])
+            self._program = as_function(self._calls(recorder, result))
+        except Exception as error:  # whatever a recorded array cannot do, or the task's own: the eager run will tell
+            return self._refuse(f"{type(error).__name__}: {error}", before)
+        self._result, self._next = plain_leaves(result), "try"
         return self._result
 
     def _calls(self, recorder: Recorder, result: Any) -> Sequence[Call]:
         for A in leaves(result):
             recorder.read(A)
-        pool = self._pool()
+        pool = self._pool
         return recorder.calls if pool is None else compiled(recorder.calls, arrays_of(result), recorder.makes, pool)
 
     def _try(self) -> Any:
         before = [A.copy() for A in self._writes]
         expected = [A.copy() for A in (*arrays_of(self._eager()), *self._writes)]
         _restore(self._writes, before)
+        assert self._program is not None
         self._program()
         found = [*arrays_of(self._result), *self._writes]
         if all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True)):
-            self._run = self._replay
+            self._next = "replay"
             return self._result
-        _restore(self._writes, before)
-        self._run = self._eager
-        return self._eager()
+        return self._refuse("the calls of the second run were others", before)
 
-    def _replay(self) -> Any:
-        self._program()
-        return self._result
+    def _refuse(self, why: str, before: Sequence[Any]) -> Any:
+        self.refused, self._next = why, "eager"
+        self._program = self._result = None
+        _restore(self._writes, before)
+        return self._eager()
 
 
 def as_function(calls: Sequence[Call]) -> Callable[[], None]:
@@ -83,10 +87,6 @@ def as_function(calls: Sequence[Call]) -> Callable[[], None]:
     exec("\n".join([head, *lines, "    return None"]), names)  # names that we made, and nothing else
     program: Callable[[], None] = names["program"]
     return program
-
-
-def _nothing() -> None:
-    return None
 
 
 def _restore(arrays: Sequence[Any], values: Sequence[Any]) -> None:
