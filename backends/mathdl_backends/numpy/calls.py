@@ -20,7 +20,7 @@ def starts(call: Call) -> Group | None:
     if translate is not None:
         return translate(*call.args)
     source = getattr(call.function, "__self__", None)
-    if isinstance(source, np.ndarray) and call.function.__name__ == "take" and call.args[3] == "wrap":
+    if isinstance(source, np.ndarray) and call.function.__name__ == "take":
         return _take_rows(source, *call.args[:3])
     return None
 
@@ -64,9 +64,11 @@ def _sum_rows(ones: Any, D: Any, out: Any) -> Group | None:
 
 
 def _take_rows(source: Any, indices: Any, axis: Any, out: Any) -> Group | None:
-    if axis != 0 or source.ndim < 2 or indices.ndim != 1 or indices.dtype != np.int64 or source.size == 0:
+    if axis != 0 or indices.ndim != 1 or indices.dtype != np.int64 or source.size == 0 or len(indices) == 0:
         return None
-    if not is_readable(source) or not is_contiguous(out) or not indices.flags.c_contiguous:
+    if not all(A.flags.carray for A in (indices, out)) or not source.flags.c_contiguous or out.dtype != source.dtype:
+        return None
+    if out.dtype.itemsize not in (4, 8) or out.dtype.hasobject:
         return None
     rows, width = len(indices), prod(source.shape[1:])
     group = Group((rows, width), pieces(rows, width))

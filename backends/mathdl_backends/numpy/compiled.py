@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mathdl_backends.numpy import sums
+from mathdl_backends.numpy import loops, sums
 from mathdl_backends.numpy.calls import is_contiguous, starts
 from mathdl_backends.numpy.pieces import height, pieces
 from mathdl_backends.numpy.programs import Group, Op, Operand, Pool, fits, same, touch
@@ -113,7 +113,7 @@ def _is_zero(A: Any) -> bool:
 
 def _add(call: Call, number: int, groups: list[Group]) -> bool:
     """Whether the call is one that a program knows; it is then in one of the groups."""
-    group = starts(call) or _follows(call, groups)
+    group = starts(call) or _follows(call, groups) or loops.calls(call)
     if group is None:
         return False
     if not any(group is other for other in groups):
@@ -150,7 +150,9 @@ def _elementwise(kind: str, inputs: Sequence[Any], out: Any, groups: Sequence[Gr
         return None
     known = [o for o in operands if o is not None]
     one_by_one = [o.whole for o in known]
-    if not any(one_by_one) or (kind not in _BINARY.values() and not all(one_by_one)):
+    if not any(one_by_one) and not (kind == "COPY" and known[0].right):
+        return None
+    if kind not in (*_BINARY.values(), "COPY") and not all(one_by_one):
         return None
     if not all(fits(o.array, [out]) for o in known if o.whole):
         return None

@@ -45,6 +45,23 @@ def _reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
     return np.reshape(x, shape, copy=copy)
 
 
+def _stack(arrays: Any, /, *, axis: int = 0) -> Any:
+    if axis != 0 or any(A.shape != arrays[0].shape or A.dtype != arrays[0].dtype for A in arrays):
+        return compat.stack(arrays, axis=axis)
+    made = np.empty_like(arrays[0], shape=(len(arrays), *arrays[0].shape))
+    for j, A in enumerate(arrays):
+        made[j, ...] = A
+    return made
+
+
+def _tile(x: Any, repetitions: Any, /) -> Any:
+    if x.ndim != 1 or len(repetitions) != 1:
+        return compat.tile(x, repetitions)
+    made = np.empty_like(x, shape=(repetitions[0], x.shape[0]))
+    made[...] = x
+    return made.reshape(-1)
+
+
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     return x.astype(dtype, copy=copy)
 
@@ -57,5 +74,14 @@ namespace.__dict__.update({name: getattr(np, name) for name in _AS_THEY_ARE})
 namespace.__dict__.update({name: as_constant(getattr(np, name)) for name in ("arange", "full", "ones")})
 namespace.__dict__.update({name: as_new(getattr(np, name)) for name in ("empty", "zeros")})
 namespace.__dict__.update(
-    argmax=_argmax, astype=_astype, matmul=matmul, max=_max, mean=_mean, reshape=_reshape, sum=_sum, take=_take
+    argmax=_argmax,
+    astype=_astype,
+    matmul=matmul,
+    max=_max,
+    mean=_mean,
+    reshape=_reshape,
+    stack=_stack,
+    sum=_sum,
+    take=_take,
+    tile=_tile,
 )

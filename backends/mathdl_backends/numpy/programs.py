@@ -22,12 +22,15 @@ from mathdl_backends.numpy.recording import owner
 KINDS = (
     *("PRODUCT", "SUM_ROWS", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
     *("SUM_PIECES", "COPY", "ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "SQRT", "RELU", "RELU_BACKWARD"),
+    *("FROM_BOOL", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES"),
 )
 _FIELDS = (
     *("kind", "is_double", "a", "b", "c", "a_down", "b_down", "c_down", "a_right", "b_right", "inner", "width"),
     *("locals", "work", "window"),
 )
 _OP = np.dtype([(name, np.int64) for name in _FIELDS])
+_TO_MEMORY = frozenset({"SUM_PIECES", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES"})
+"""Ops that know where their result lies, and write there."""
 _ALONE = 150_000
 """Operations of a program up to which it runs on the calling thread: others would not have begun before it ends."""
 _LARGEST_LOCAL = 1 << 16
@@ -56,6 +59,13 @@ class Op(NamedTuple):
     window: Any = None
     scratch: int = 0
     """Bytes that it works in."""
+    wide: bool | None = None
+    """`is_wide`; None: as the numbers of the result."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether its numbers take 8 bytes, and not 4."""
+        return bool(self.out.itemsize == 8) if self.wide is None else self.wide
 
     def record(self, local: dict[int, int]) -> tuple[int, ...]:
         """The op as steps.c takes it; `local` says where in the scratch what is local lies, by its owner."""
@@ -67,7 +77,7 @@ class Op(NamedTuple):
         (a, a_local), (b, b_local), (c, c_local) = map(place, (self.a.array, self.b.array, self.out))
         where = a_local + 2 * b_local + 4 * c_local
         return (
-            KINDS.index(self.kind), self.out.dtype == np.float64, a, b, c, self.a.down, self.b.down, self.width,
+            KINDS.index(self.kind), self.is_wide, a, b, c, self.a.down, self.b.down, self.width,
             self.a.right, self.b.right, self.inner, self.width, where, 0,
             0 if self.window is None else address(self.window),
         )  # fmt: skip
@@ -156,6 +166,22 @@ def why_absent() -> str | None:
     return None
 
 
+class Program:
+    """Compiled groups: a function without arguments, that runs while its pool is open."""
+
+    def __init__(self, pool: Pool, tables: Any, kept: Any) -> None:
+        self.pool = pool
+        self.address = address(tables)
+        self._kept = tables, kept  # the arrays live as long as the program
+
+    def __call__(self) -> None:
+        self.pool.run(self)
+
+
+def _not_there() -> IndexError:
+    return IndexError("a row was taken that is not there")
+
+
 class Pool:
     """The threads that run programs, from `open` to `close`; a program runs while its pool is open."""
 
@@ -172,8 +198,8 @@ class Pool:
         if not self._pool:
             raise MemoryError("no memory for the threads of a step")
 
-    def program(self, groups: Sequence[Group], is_local: Callable[[Group, Any], bool]) -> Callable[[], None]:
-        """The groups, in their order, as a function without arguments."""
+    def program(self, groups: Sequence[Group], is_local: Callable[[Group, Any], bool]) -> Program:
+        """The groups, in their order."""
         stages = _stages(groups)
         work = -(-max(op.scratch for group in groups for op in group.ops) // 64) * 64
         scratch = work
@@ -199,17 +225,21 @@ class Pool:
         )
         counters = np.zeros(2 * len(stages), dtype=np.int64)
         alone = sum(group.work for group in groups) < _ALONE
-        arguments = (
-            *(ctypes.c_void_p(address(table)) for table in tables),
-            ctypes.c_int64(len(stages)), ctypes.c_void_p(address(counters)), ctypes.c_int(alone),
-            ctypes.c_int64(scratch),
-        )  # fmt: skip
-        run, alive = self._library.pool_run, (tables, counters, kept)  # the arrays live as long as the program
+        where = (*map(address, tables), len(stages), address(counters), alone, scratch)
+        return Program(self, np.array(where, dtype=np.int64), (tables, counters, kept))
 
-        def program(alive: Any = alive) -> None:
-            run(self._pool, *arguments)
+    def run(self, program: Program) -> None:
+        """Run a program. Raises `IndexError` if it takes a row that is not there."""
+        if self._library.pool_run(self._pool, program.address):
+            raise _not_there()
 
-        return program
+    def steps(self, gradient: Program, update: Program, J: Any, count: int) -> int:
+        """Both in turn, `count` times, as long as J (1,) is finite after `gradient`: how many times."""
+        wide = J.dtype == np.float64
+        done: int = self._library.pool_steps(self._pool, gradient.address, update.address, address(J), wide, count)
+        if done < 0:
+            raise _not_there()
+        return done
 
     def close(self) -> None:
         """End the threads."""
@@ -225,7 +255,7 @@ def _local_places(group: Group, first: int, is_local: Callable[[Group, Any], boo
     found: dict[int, int] = {}
     step = -(-group.piece * 8 // 64) * 64
     for op in group.ops:
-        if op.kind != "SUM_PIECES" and id(owner(op.out)) not in found and is_local(group, op.out):
+        if op.kind not in _TO_MEMORY and id(owner(op.out)) not in found and is_local(group, op.out):
             found[id(owner(op.out))] = first + len(found) * step
     return found
 

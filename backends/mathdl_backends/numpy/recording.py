@@ -335,6 +335,10 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     if any(np.may_share_memory(result, source) for source in sources):
         return result.view(Recorded)
 
+    if name == "reshape" and isinstance(args[0], np.ndarray):  # a copy, of which only the strides are new
+        source = args[0]
+        return recorder.made(result, lambda made: (np.copyto, (made.reshape(source.shape), source, "unsafe")))
+
     def again(made: Any) -> None:
         np.copyto(made, function(*args, **keywords), casting="unsafe")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mathdl_backends.numpy.compiled import compiled
+from mathdl_backends.numpy.programs import Program
 from mathdl_backends.numpy.recording import Call, Make, Recorder, arrays_of, is_recording, leaves, plain_leaves, record
 
 _MOST_BYTES = {False: 6 << 20, True: 2 << 30}
@@ -40,11 +41,18 @@ class RecordedTask:
             return self._try()
         return self._eager()
 
+    @property
+    def program(self) -> Program | None:
+        """The program that the task is, all of it; None as long as it is not, or is more than that."""
+        return self._program if self._next == "replay" and isinstance(self._program, Program) else None
+
     def _record(self) -> Any:
         before = [A.copy() for A in self._writes]
         try:
             recorder, result = record(self._make, _MOST_BYTES[self._pool is not None])
-            self._program = as_function(self._calls(recorder, result))
+            calls = self._calls(recorder, result)
+            only = calls[0].function if len(calls) == 1 else None
+            self._program = only if isinstance(only, Program) else as_function(calls)
         except Exception as error:  # whatever a recorded array cannot do, or the task's own: the eager run will tell
             return self._refuse(f"{type(error).__name__}: {error}", before)
         self._result, self._next = plain_leaves(result), "try"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _PATH = Path(__file__).with_name("_steps.so")
-_SOURCES = ("steps.c", "ops.h", "windows.h")
+_SOURCES = ("steps.c", "ops.h", "windows.h", "loops.h")
 
 
 def digest(folder: Path = Path(__file__).parent) -> str:
@@ -37,8 +37,9 @@ def loaded() -> Any:
     pointer, integer = ctypes.c_void_p, ctypes.c_int
     found.pool_new.argtypes, found.pool_new.restype = (integer, pointer), pointer
     found.pool_free.argtypes, found.pool_free.restype = (pointer,), None
-    found.pool_run.argtypes = (pointer, pointer, pointer, pointer, ctypes.c_int64, pointer, integer, ctypes.c_int64)
-    found.pool_run.restype = None
+    found.pool_run.argtypes, found.pool_run.restype = (pointer, pointer), integer
+    found.pool_steps.argtypes = (pointer, pointer, pointer, pointer, integer, ctypes.c_int64)
+    found.pool_steps.restype = ctypes.c_int64
     return found
 
 

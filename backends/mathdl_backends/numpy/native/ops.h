@@ -12,8 +12,19 @@ static void NAME(take_rows)(const Op *op, const Place *at, T *c, int64_t c_down)
     const int64_t *indices = (const int64_t *)op->b + at->row;
     for (int64_t i = 0; i < at->rows; i++, c += c_down) {
         const int64_t row = indices[i] < 0 ? indices[i] + op->inner : indices[i];
-        if (row >= 0 && row < op->inner)
-            memcpy(c, (const T *)op->a + row * op->a_down + at->column, (size_t)at->columns * sizeof(T));
+        if (row < 0 || row >= op->inner) outside = 1;
+        else memcpy(c, (const T *)op->a + row * op->a_down + at->column, (size_t)at->columns * sizeof(T));
+    }
+}
+
+/* The first of the largest numbers of each row; a NaN is the largest. */
+static void NAME(argmax)(const Op *op, const Place *at) {
+    int64_t *c = (int64_t *)op->c + at->column;
+    for (int64_t i = 0; i < at->columns; i++) {
+        const T *row = (const T *)op->a + (at->column + i) * op->inner;
+        int64_t best = 0;
+        for (int64_t j = 1; j < op->inner && row[best] == row[best]; j++) if (!(row[j] <= row[best])) best = j;
+        c[i] = best;
     }
 }
 
@@ -53,6 +64,16 @@ static void NAME(op)(const Op *op, const Piece *p, const Blas *blas, char *scrat
     case CONVOLVE: NAME(convolve)(op, at.row, at.row + at.rows, c, P, blas); return;
     case CONVOLVE_DW: for (int64_t i = 0; i < at.rows; i++) NAME(convolve_dW)(op, at.row + i, c + i * c_down, P, blas); return;
     case CONVOLVE_DA: for (int64_t i = 0; i < at.rows; i++) NAME(convolve_dA)(op, at.row + i, c + i * c_down, P, blas); return;
+    case LOOP: loop(op, &at); return;
+    case REDUCE: reduce(op, &at); return;
+    case COPY_AXES: copy_axes(op, &at); return;
+    case ARGMAX: NAME(argmax)(op, &at); return;
+    case FROM_BOOL:
+        for (int64_t j = 0; j < at.columns; j++) c[j] = ((const unsigned char *)op->a)[at.column + j] ? (T)1 : (T)0;
+        return;
+    case PUT_ROW: /* b holds the number of the row */
+        memcpy((T *)op->c + *(const int64_t *)op->b * op->width, op->a, (size_t)op->width * sizeof(T));
+        return;
     case MAX_LINE: NAME(max_line)(op, at.row, at.row + at.rows, c); return;
     case MAX_LINE_BACKWARD: NAME(max_line_backward)(op, at.row, at.row + at.rows, c); return;
     }

@@ -19,7 +19,8 @@ const char *built_from(void) { return BUILT_FROM; }
 
 enum {
     PRODUCT, SUM_ROWS, TAKE_ROWS, CONVOLVE, CONVOLVE_DW, CONVOLVE_DA, MAX_LINE, MAX_LINE_BACKWARD, SUM_PIECES,
-    COPY, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD
+    COPY, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD,
+    FROM_BOOL, ARGMAX, PUT_ROW, LOOP, REDUCE, COPY_AXES
 };
 enum { LOCAL_A = 1, LOCAL_B = 2, LOCAL_C = 4 };
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
@@ -38,6 +39,20 @@ typedef struct {
 /* Windows along one axis of (outer, elements, n). */
 typedef struct { int64_t outer, elements, places, taps, stride; } Line;
 
+/* An inner loop of a NumPy ufunc, and what it is called on: for each of up to three args where it begins, and the bytes
+ * from row to row and from column to column. */
+typedef struct {
+    void (*function)(char **, const intptr_t *, const intptr_t *, void *);
+    void *data;
+    int64_t args;
+    char *base[3];
+    int64_t down[3], right[3];
+    int64_t terms, next, copies_first, size; /* of a reduction: terms, bytes to the next, bytes of a number */
+} Loop;
+
+/* Five axes of an array: how many, the bytes from one to the next, and (run) the numbers of one of the first axis. */
+typedef struct { int64_t count[5], step[5], run[1]; } Axes;
+
 typedef struct {
     int64_t kind, is_double;
     char *a, *b, *c;              /* operands and result; of what is local, the bytes from the beginning of the scratch */
@@ -48,7 +63,12 @@ typedef struct {
     int64_t width;                /* columns of the result */
     int64_t locals;               /* which of a, b and c live in the scratch of a thread, and nowhere else */
     int64_t work;                 /* where in the scratch a convolution gathers */
-    const Window *window;         /* of a convolution; of MAX_LINE …: a Line */
+    union {
+        const Window *window;     /* of a convolution */
+        const Line *line;         /* of MAX_LINE … */
+        const Loop *loop;         /* of LOOP, REDUCE */
+        const Axes *axes;         /* of COPY_AXES */
+    };
 } Op;
 
 /* A rectangle of a result of `width` columns. */
@@ -83,6 +103,11 @@ typedef struct {
     }) \
     return
 
+/* Set where a row is asked for that is not there. */
+static _Thread_local int outside;
+
+#include "loops.h"
+
 #define T float
 #define NAME(f) s##f
 #define SQUARE_ROOT sqrtf
@@ -105,6 +130,7 @@ typedef struct {
     const Stage *stages;
     int64_t count;
     atomic_llong *taken, *done;  /* pieces of each stage */
+    atomic_int *outside;         /* whether a row was asked for that is not there */
     int64_t scratch;             /* bytes that each thread needs */
 } Program;
 
@@ -151,6 +177,7 @@ static char *enough(Scratch *scratch, int64_t size) {
 
 static void work(const Program *program, const Blas *blas, Scratch *scratch) {
     char *bytes = enough(scratch, program->scratch);
+    outside = 0;
     for (int64_t s = 0; s < program->count; s++) {
         const Stage *stage = &program->stages[s];
         long long k;
@@ -167,6 +194,7 @@ static void work(const Program *program, const Blas *blas, Scratch *scratch) {
             if (waited > 2000) sched_yield(); /* the machine is busy: whoever holds the last piece may need this core */
         }
     }
+    if (outside) atomic_store(program->outside, 1);
 }
 
 static void *serve(void *argument) {
@@ -242,13 +270,24 @@ void pool_free(Pool *pool) {
     free(pool);
 }
 
-/* `counters` holds 2 · count numbers. With `alone` the calling thread does all of it. */
-void pool_run(Pool *pool, const Op *ops, const Piece *pieces, const Stage *stages, int64_t count, atomic_llong *counters, int alone, int64_t scratch) {
-    for (int64_t s = 0; s < 2 * count; s++) atomic_store_explicit(&counters[s], 0, memory_order_relaxed);
-    Program program = {ops, pieces, stages, count, counters, counters + count, scratch};
-    if (alone || pool->workers == 0) {
+/* A program as Python hands it over. `counters` holds 2 · count numbers; with `alone` the calling thread does all of it. */
+typedef struct {
+    const Op *ops;
+    const Piece *pieces;
+    const Stage *stages;
+    int64_t count;
+    atomic_llong *counters;
+    int64_t alone, scratch;
+} Tables;
+
+/* 0, or 1 if a row lies outside. */
+static int run(Pool *pool, const Tables *t) {
+    for (int64_t s = 0; s < 2 * t->count; s++) atomic_store_explicit(&t->counters[s], 0, memory_order_relaxed);
+    atomic_int found = 0;
+    Program program = {t->ops, t->pieces, t->stages, t->count, t->counters, t->counters + t->count, &found, t->scratch};
+    if (t->alone || pool->workers == 0) {
         work(&program, &pool->blas, &pool->scratch);
-        return;
+        return atomic_load(&found);
     }
     pool->program = program;
     atomic_fetch_add(&pool->round, 1);
@@ -259,4 +298,18 @@ void pool_run(Pool *pool, const Op *ops, const Piece *pieces, const Stage *stage
         pause_briefly();
         if (waited > 2000) sched_yield();
     }
+    return atomic_load(&found);
+}
+
+int pool_run(Pool *pool, const Tables *program) { return run(pool, program); }
+
+/* `gradient` and `update` in turn, `count` times, as long as J is finite after `gradient`. How many times; −1 less that
+ * number if a row lies outside. */
+int64_t pool_steps(Pool *pool, const Tables *gradient, const Tables *update, const void *J, int is_double, int64_t count) {
+    for (int64_t done = 0; done < count; done++) {
+        if (run(pool, gradient)) return -1 - done;
+        if (!isfinite(is_double ? *(const double *)J : *(const float *)J)) return done;
+        if (run(pool, update)) return -1 - done;
+    }
+    return count;
 }

@@ -90,7 +90,7 @@ FOR_EACH_PROCESSOR static void NAME(convolve_dA)(const Op *op, int64_t b, T *dA,
 
 /* The maximum over the windows along one axis, and for each tap but the first whether it beats those before it. */
 FOR_EACH_PROCESSOR static void NAME(max_line)(const Op *op, int64_t from, int64_t to, T *Z) {
-    const Line *l = (const Line *)op->window;
+    const Line *l = op->line;
     const int64_t n = op->inner, of_a_tap = l->outer * l->places * n;
     for (int64_t o = from; o < to; o++) for (int64_t i = 0; i < l->places; i++, Z += n) {
         const T *A = (const T *)op->a + (o * l->elements + i * l->stride) * n;
@@ -111,7 +111,7 @@ FOR_EACH_PROCESSOR static void NAME(max_line)(const Op *op, int64_t from, int64_
 
 /* dA where windows lie side by side: the last tap that beats those before it takes dZ, and leaves 0 to them. */
 FOR_EACH_PROCESSOR static void NAME(max_line_backward)(const Op *op, int64_t from, int64_t to, T *dA) {
-    const Line *l = (const Line *)op->window;
+    const Line *l = op->line;
     const int64_t n = op->inner, of_a_tap = l->outer * l->places * n;
     for (int64_t o = from; o < to; o++) for (int64_t i = 0; i < l->places; i++, dA += l->taps * n) {
         const T *dZ = (const T *)op->a + (o * l->places + i) * n;

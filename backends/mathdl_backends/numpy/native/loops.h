@@ -1,0 +1,64 @@
+/* Calls of NumPy's own inner loops, and what moves numbers without looking at them. Included by steps.c. */
+
+/* One call for the rows of a piece: arg 0, 1 … are the operands and, last, the result. */
+static void loop(const Op *op, const Place *at) {
+    const Loop *l = op->loop;
+    char *args[3];
+    intptr_t n = at->columns;
+    int64_t rows = at->rows;
+    int one_run = 1; /* whether the rows lie behind one another, for all args */
+    for (int k = 0; k < l->args; k++) {
+        args[k] = l->base[k] + at->row * l->down[k] + at->column * l->right[k];
+        one_run = one_run && l->down[k] == at->columns * l->right[k];
+    }
+    if (one_run) n *= rows, rows = 1;
+    intptr_t steps[3] = {l->right[0], l->right[1], l->right[2]};
+    for (int64_t i = 0; i < rows; i++) {
+        char *now[3] = {args[0], args[1], args[2]};
+        l->function(now, &n, steps, l->data);
+        for (int k = 0; k < l->args; k++) args[k] += l->down[k];
+    }
+}
+
+/* Each number of the result ← its terms, as NumPy's reductions take them: arg 0 is the result, arg 1 the terms. */
+static void reduce(const Op *op, const Place *at) {
+    const Loop *l = op->loop;
+    for (int64_t i = at->row; i < at->row + at->rows; i++) {
+        char *into = l->base[0] + i * l->down[0] + at->column * l->right[0];
+        char *term = l->base[1] + i * l->down[1] + at->column * l->right[1];
+        intptr_t terms = l->terms, n = at->columns;
+        if (l->copies_first) {
+            for (intptr_t j = 0; j < n; j++) memcpy(into + j * l->right[0], term + j * l->right[1], (size_t)l->size);
+            term += l->next, terms--;
+        } else {
+            for (intptr_t j = 0; j < n; j++) memset(into + j * l->right[0], 0, (size_t)l->size);
+        }
+        if (n == 1) {
+            char *args[3] = {into, term, into};
+            const intptr_t steps[3] = {0, l->next, 0};
+            l->function(args, &terms, steps, l->data);
+        } else {
+            const intptr_t steps[3] = {l->right[0], l->right[1], l->right[0]};
+            for (; terms > 0; terms--, term += l->next) {
+                char *args[3] = {into, term, into};
+                l->function(args, &n, steps, l->data);
+            }
+        }
+    }
+}
+
+/* arg 0 ← arg 1, of up to five axes, in rows of the result's first axis. */
+static void copy_axes(const Op *op, const Place *at) {
+    const Axes *x = op->axes;
+    const int64_t size = op->inner;
+    char *into = op->c + at->row * x->run[0] * size;
+    for (int64_t i = at->row; i < at->row + at->rows; i++)
+        for (int64_t j = 0; j < x->count[1]; j++) for (int64_t k = 0; k < x->count[2]; k++) for (int64_t m = 0; m < x->count[3]; m++) {
+            const char *from = op->a + i * x->step[0] + j * x->step[1] + k * x->step[2] + m * x->step[3];
+            const int64_t n = x->count[4], step = x->step[4];
+            if (step == size) memcpy(into, from, (size_t)(n * size));
+            else if (size == 4) for (int64_t q = 0; q < n; q++) memcpy(into + 4 * q, from + q * step, 4);
+            else for (int64_t q = 0; q < n; q++) memcpy(into + q * size, from + q * step, (size_t)size);
+            into += n * size;
+        }
+}
