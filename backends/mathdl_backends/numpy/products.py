@@ -22,9 +22,6 @@ SMALLEST_PIECE = 1_500_000
 _ALIGNED = 16
 """Rows or columns that a piece begins at a multiple of: the widest vector registers hold as many numbers."""
 
-_NARROW = 64
-"""Columns of a piece below which BLAS is slow."""
-
 
 def matmul(A: Any, B: Any) -> Any:
     """A B for 2-D operands."""
@@ -48,15 +45,15 @@ def _in_pieces(A: Any, B: Any, out: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def cut(rows: int, inner: int, columns: int) -> Parts | None:
-    """The pieces of a product, of its columns unless these are few; None if it is too small for two.
+    """The pieces of a product, of its rows unless these are few; None if it is too small for two.
 
-    BLAS packs the second factor anew for each piece: a piece of columns packs its share, a piece of rows all of it.
+    A piece of rows is also what is written in a row: the elementwise work that follows finds whole rows in the cache.
     """
     work = rows * inner * columns
     pieces = MOST_PIECES if work >= MOST_PIECES * SMALLEST_PIECE else 2
     if work < pieces * SMALLEST_PIECE:
         return None
-    by_columns = columns >= pieces * _NARROW or columns >= rows
+    by_columns = columns > 2 * rows
     length = columns if by_columns else rows
     units = -(-length // _ALIGNED)
     ends = [min(length, units * j // pieces * _ALIGNED) for j in range(pieces)] + [length]
