@@ -7,7 +7,7 @@ import pytest
 
 from mathdl_backends.numpy import recording
 from mathdl_backends.numpy.namespace import namespace as xp
-from mathdl_backends.numpy.recording import RecordedTask, is_recording
+from mathdl_backends.numpy.tasks import RecordedTask, is_recording
 from support import normal
 
 

@@ -16,7 +16,7 @@ from mathdl.training import pace
 from mathdl.training import trainer as trainer_module
 from mathdl_backends.numpy import native
 from mathdl_backends.numpy.execution import ShardedExecution
-from mathdl_backends.numpy.recording import RecordedTask
+from mathdl_backends.numpy.tasks import RecordedTask
 from support import assert_close, host, normal
 from trainings import ADAM, Scale, cnn, cut_into, images, mlp, numbers, plain, result, train, vectors
 

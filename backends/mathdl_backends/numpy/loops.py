@@ -29,7 +29,7 @@ def calls(call: Call) -> Group | None:
     """A group that does what the call does, if there is a loop for it."""
     function, args = call.function, call.args
     ufunc = _BEHIND_A_NAME.get(function, function)
-    if isinstance(ufunc, np.ufunc):
+    if isinstance(ufunc, np.ufunc) and ufunc.signature is None:
         return _elementwise(ufunc, args[:-1], args[-1]) if len(args) == ufunc.nin + 1 else None
     if function is np.copyto:
         return _copy(args[1], args[0])
