@@ -109,7 +109,7 @@ def _blas() -> str:
 def _compiled_steps() -> str:
     from mathdl_backends.numpy.programs import why_absent
 
-    return why_absent() or "small steps and multilayer perceptrons run in programs of compiled code"
+    return why_absent() or "steps run as programs of compiled code"
 
 
 def _self_check() -> str:

@@ -1,8 +1,8 @@
 """The steps of a `fit`, kept for the next one.
 
-A step has learnt how to run fast by the time that it has run twice: it was recorded, or captured. So a `fit` on the data
-of the one before, with nothing else changed, goes on with its steps. What is not of mathdl (a layer, a loss, an
-optimizer of one's own) may change in ways that nobody sees from outside: then every `fit` begins anew.
+By the time that a step has run twice it has been recorded, or captured, and is fast. So a `fit` on the data of the one
+before, with nothing else changed, goes on with its steps. What is not of mathdl (a layer, a loss, an optimizer of one's
+own) may change in ways that nobody sees from outside: then every `fit` begins anew.
 """
 
 from __future__ import annotations

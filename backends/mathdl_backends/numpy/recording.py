@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from mathdl_backends.numpy.memory import Hold, Memory
+
 _OF_FIXED_SHAPE = frozenset(
     """argmax argmin argsort broadcast_to clip concatenate copy cumprod cumsum dot einsum expand_dims flatten flip
     full_like max mean min moveaxis ones_like outer pad prod ravel reshape roll round sort squeeze stack std sum
@@ -62,6 +64,12 @@ def is_recording() -> bool:
 class Recorded(np.ndarray):
     """An array that takes down what is done to it, in this thread's recorder; without one, an array like any other."""
 
+    hold: Hold | None = None
+    """What keeps the array's memory from being handed on: every view of it has it too."""
+
+    def __array_finalize__(self, origin: Any) -> None:
+        self.hold = getattr(origin, "hold", None)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
         recorder = _current.recorder
         if recorder is not None:
@@ -72,7 +80,7 @@ class Recorded(np.ndarray):
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
         if function is np.empty_like and _current.recorder is not None:  # nothing is in it: no call to be repeated
-            return _current.recorder.buffer(np.empty_like(*plain_leaves(args), **plain_leaves(keywords)))
+            return _current.recorder.buffer(np.empty_like(*plain_leaves(args), **plain_leaves(keywords)))[1]
         return _taken_down(function, *args, **keywords)
 
     def __getitem__(self, key: Any) -> Any:
@@ -159,10 +167,9 @@ _OUT_BY_NAME = {np.maximum: maximum, np.minimum: minimum}
 class Recorder:
     """The calls of a task, in their order."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self.calls: list[Call] = []
-        self.bytes = 0
         self._given: dict[int, Any] = {}
         self._buffers: dict[int, Any] = {}
         """What owns the memory of the task's own arrays, and of those that the record makes, by identity."""
@@ -195,13 +202,22 @@ class Recorder:
         function(*args)
         self.add(function, args, into)
 
-    def buffer(self, array: Any) -> Any:
-        """A new array of the record."""
-        self.bytes += array.nbytes
-        if self.bytes > self._most_bytes:
+    def buffer(self, A: Any) -> tuple[Any, Any]:
+        """(a new array of the record that is like A, the same to be recorded on)."""
+        array = self._memory.like(A)
+        if array is None:
             raise Unrecordable("more than the record may hold")
-        self._buffers[id(array)] = array
-        return array.view(Recorded)
+        own, recorded = owner(array), array.view(Recorded)
+        self._buffers[id(own)] = own
+        recorded.hold = Hold()
+        self._memory.lend(array, recorded.hold)
+        return array, recorded
+
+    def constant(self, A: Any) -> Any:
+        """An array of numbers that stay: it cannot be written to."""
+        A.flags.writeable = False
+        self._buffers[id(A)] = A
+        return A.view(Recorded)
 
     def ufunc(self, ufunc: Any, method: str, inputs: Any, out: Any, keywords: dict[str, Any]) -> Any:
         """A call of a NumPy ufunc, or its reduction."""
@@ -244,17 +260,16 @@ class Recorder:
         reads: Sequence[Any] = (),
     ) -> Any:
         """A new array that a call makes; run again, `call(array)` writes it."""
-        array = np.asarray(result)
-        if array is not result or array.base is not None:
-            array = array.copy()  # a number, or a view: it gets memory of its own
-        recorded = self.buffer(array)
+        result = np.asarray(result)
+        array, recorded = self.buffer(result)
+        array[...] = result
         self.add(*call(array), array, reads)
         return recorded
 
 
-def record(make: Make, most_bytes: int) -> tuple[Recorder, Any]:
+def record(make: Make, memory: Memory) -> tuple[Recorder, Any]:
     """Run a task once, and take it down: (its calls, what it answers). Raises `Unrecordable`, or the task's error."""
-    recorder = _current.recorder = Recorder(most_bytes)
+    recorder = _current.recorder = Recorder(memory)
     try:
         return recorder, make(recorder.given)()
     finally:
@@ -289,8 +304,7 @@ def as_constant(function: F) -> F:
         made: Any = function(*args, **keywords)
         if _current.recorder is None:
             return made
-        made.flags.writeable = False
-        return _current.recorder.buffer(made)
+        return _current.recorder.constant(made)
 
     return call  # type: ignore[return-value]
 
@@ -305,7 +319,7 @@ def as_new(function: F) -> F:
         if recorder is None:
             return made
         if function.__name__ == "empty":
-            return recorder.buffer(made)
+            return recorder.buffer(made)[1]
         return recorder.made(made, lambda made: (np.copyto, (made, np.zeros((), made.dtype))))
 
     return call  # type: ignore[return-value]
@@ -326,6 +340,7 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     name = getattr(function, "__name__", str(function))
     if name not in _OF_FIXED_SHAPE and not (name == "__getitem__" and not _has_mask(args[1])):
         raise Unrecordable(name)
+    recorded = [A for A in leaves((args, keywords)) if isinstance(A, Recorded)]
     sources = [recorder.read(A) for A in leaves((args, keywords)) if isinstance(A, np.ndarray)]
     args, keywords = plain_leaves(args), plain_leaves(keywords)
     result = function(*args, **keywords)
@@ -333,7 +348,9 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     if id(result) in given or not isinstance(result, np.ndarray | np.generic):
         raise Unrecordable(f"{name}, which writes to an array or makes none")
     if any(np.may_share_memory(result, source) for source in sources):
-        return result.view(Recorded)
+        view = result.view(Recorded)
+        view.hold = next(A.hold for A in recorded if np.may_share_memory(result, plain(A)))
+        return view
 
     if name == "reshape" and isinstance(args[0], np.ndarray):  # a copy, of which only the strides are new
         source = args[0]

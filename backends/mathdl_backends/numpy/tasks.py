@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mathdl_backends.numpy.compiled import compiled
+from mathdl_backends.numpy.memory import Memory
 from mathdl_backends.numpy.programs import Program
 from mathdl_backends.numpy.recording import Call, Make, Recorder, arrays_of, is_recording, leaves, plain_leaves, record
 
@@ -25,6 +26,7 @@ class RecordedTask:
         self._eager = make(lambda A: A)
         self._make = make
         self._writes = writes
+        self._memory = Memory(_MOST_BYTES[pool is not None])
         self._next = "record"
         self._program: Callable[[], None] | None = None
         self._result: Any = None
@@ -49,7 +51,7 @@ class RecordedTask:
     def _record(self) -> Any:
         before = [A.copy() for A in self._writes]
         try:
-            recorder, result = record(self._make, _MOST_BYTES[self._pool is not None])
+            recorder, result = record(self._make, self._memory)
             calls = self._calls(recorder, result)
             only = calls[0].function if len(calls) == 1 else None
             self._program = only if isinstance(only, Program) else as_function(calls)
@@ -66,19 +68,26 @@ class RecordedTask:
 
     def _try(self) -> Any:
         before = [A.copy() for A in self._writes]
-        expected = [A.copy() for A in (*arrays_of(self._eager()), *self._writes)]
+        self._memory.begin_anew()  # nothing of the first run is needed, and this needs no more than that did
+        try:
+            _, result = record(self._make, self._memory)
+        except Exception as error:
+            return self._refuse(f"{type(error).__name__}: {error}", before)
+        expected = [A.copy() for A in (*arrays_of(plain_leaves(result)), *self._writes)]
         _restore(self._writes, before)
         assert self._program is not None
         self._program()
         found = [*arrays_of(self._result), *self._writes]
         if all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True)):
             self._next = "replay"
+            self._memory.release()
             return self._result
         return self._refuse("the calls of the second run were others", before)
 
     def _refuse(self, why: str, before: Sequence[Any]) -> Any:
         self.refused, self._next = why, "eager"
         self._program = self._result = None
+        self._memory.release()
         _restore(self._writes, before)
         return self._eager()
 
