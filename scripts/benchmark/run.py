@@ -21,6 +21,7 @@ from typing import Any
 
 from machine import about
 from packaging.requirements import Requirement
+from plot import plot
 from tasks import TASKS
 from workers import Stopped, Worker, in_turns
 from workloads import WORKLOADS, Workload
@@ -32,6 +33,8 @@ _MLP = ("mathdl", "torch", "torch-compile", "jax", "sklearn", "floor")
 _CNN = ("mathdl", "torch", "torch-channels-last", "jax", "floor")
 COMPETITORS = {"mlp": _MLP, "cnn": _CNN, "residual": _CNN[:-1]}
 """Network → the frameworks that train it."""
+SHOWN = ("torch", "torch-compile", "torch-channels-last", "jax", "sklearn")
+"""What the plot compares mathdl with."""
 
 
 @contextmanager
@@ -57,7 +60,10 @@ def workers(what: Workload | str, frameworks: Iterable[str], only: set[str] | No
 def measure(what: Workload | str, frameworks: Iterable[str], rounds: int, only: set[str] | None) -> dict[str, Any]:
     """{framework: figures} of one workload, or of the task of that name."""
     with workers(what, frameworks, only) as running:
-        return in_turns(running, rounds)
+        figures, stopped = in_turns(running, rounds)
+    for framework, reason in stopped.items():
+        print(f"  {framework} stopped: {reason}", file=sys.stderr)
+    return figures
 
 
 def package(name: str) -> dict[str, float]:
@@ -118,31 +124,6 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join([*lines, *packages, "", measured_on])
 
 
-def plot(results: dict[str, Any], path: Path) -> None:
-    """Each framework's time a step, over that of mathdl."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    steps = {name: figures for name, figures in results["steps"].items() if "mathdl" in figures}
-    shown = ["torch", "torch-compile", "torch-channels-last", "jax", "sklearn"]
-    figure, axes = pyplot.subplots(figsize=(9, 0.75 * len(steps) + 1.2))
-    for j, name in enumerate(shown):
-        rows = [k for k, f in enumerate(steps.values()) if name in f]
-        if not rows:
-            continue
-        ratios = [f[name]["ms"] / f["mathdl"]["ms"] for f in steps.values() if name in f]
-        axes.barh([row + 0.15 * (j - 2) for row in rows], ratios, height=0.14, label=name)
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_yticks(range(len(steps)), list(steps))
-    axes.invert_yaxis()
-    axes.set_xlabel("time a step, over that of mathdl (right of the line: mathdl is faster)")
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     """Measure, and write what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -170,7 +151,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "cpu.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "cpu.md").write_text(table(results) + "\n", encoding="utf-8")
-    plot(results, arguments.out / "cpu.png")
+    plot(results["steps"], SHOWN, arguments.out / "cpu.png")
     print(table(results))
 
 

@@ -5,6 +5,7 @@ It reads questions on stdin, a line of JSON each, and answers each with a line o
     {"workload": {…}} or {"task": NAME}   prepare it and warm up: {"epoch": the least steps of a burst}
     {"steps": n}                          a burst: {"ms": a step, "faults": a step, "peak_mib": …}
     {"product": null}                     {"precision": what a product of float32 matrices is formed in}
+    {"nodes": null}                       {"nodes": of each CUDA graph that mathdl captured since the last time}
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ def main() -> None:
     import_module(FRAMEWORKS[framework].package)
     before = peak_mib()  # what it takes beside the framework itself
     burst: Burst | None = None
+    captures = module_of(framework).watched_captures() if framework == "mathdl" and place.on_gpu else []
     for line in sys.stdin:
         question = json.loads(line)
         if "product" in question:
             answer: dict[str, Any] = {"precision": precision_of_products(framework, place)}
+        elif "nodes" in question:
+            answer = {"nodes": list(captures)}
+            captures.clear()
         elif "steps" in question:
             assert burst is not None
             answer = timed(burst, question["steps"])

@@ -24,6 +24,9 @@ WORKER = Path(__file__).with_name("worker.py")
 PAUSE_SECONDS = 0.3
 """Threads of the one before wait awake for up to 0.2 s, and would be in the way of the next."""
 
+FITS_TO_BE_READY = 3
+"""Bursts before the first that counts: two to warm up, one that says how many steps a burst is."""
+
 
 class Stopped(RuntimeError):
     """A worker ended, or did not answer in time; the message says why."""
@@ -106,17 +109,30 @@ class Worker:
 
 
 def in_turns(
-    workers: Sequence[Worker], rounds: int, pause: float = PAUSE_SECONDS, until: float = float("inf")
-) -> dict[str, dict[str, float]]:
-    """{framework: figures}: a burst of each, round after round; no new round begins after the time `until`."""
+    workers: Sequence[Worker],
+    rounds: int,
+    pause: float = PAUSE_SECONDS,
+    until: float = float("inf"),
+    limit: float | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """({framework: figures}, {framework: why it has none}): a burst of each, round after round.
+
+    No new round begins after the time `until`; who takes longer than `limit` seconds for a burst has stopped.
+    """
     bursts: dict[str, list[dict[str, float]]] = {worker.framework: [] for worker in workers}
+    stopped: dict[str, str] = {}
     for done in range(rounds):
         if done and time.monotonic() > until:
             break
         for worker in workers:
-            bursts[worker.framework].append(worker.burst())
+            if worker.framework in stopped:
+                continue
+            try:
+                bursts[worker.framework].append(worker.burst(limit))
+            except Stopped as error:
+                stopped[worker.framework] = str(error)
             time.sleep(pause)
-    return {framework: summary(found) for framework, found in bursts.items()}
+    return {framework: summary(found) for framework, found in bursts.items() if framework not in stopped}, stopped
 
 
 def summary(bursts: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -109,10 +109,10 @@ def training(workload: Workload, place: Place, scan: bool = False) -> Burst:
 
 
 def take_place(place: Place) -> None:
-    """Arrays live on the device, and its products are formed as `place` says: by default JAX takes TF32 on a GPU."""
+    """Arrays live on the device, and its products are formed as `place` says."""
     jx.config.update("jax_default_device", jx.devices("cuda" if place.on_gpu else "cpu")[place.index])
-    if place.on_gpu:
-        jx.config.update("jax_default_matmul_precision", "tensorfloat32" if place.precision == "TF32" else "highest")
+    if place.on_gpu:  # where JAX takes TF32 unless it is told otherwise
+        jx.config.update("jax_default_matmul_precision", None if place.precision == "TF32" else "highest")
 
 
 def product(A: Any, B: Any, place: Place) -> Any:

@@ -5,6 +5,8 @@ On a GPU the steps are captured in a CUDA graph, unless MATHDL_CUDA_GRAPHS is 0;
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -55,6 +57,25 @@ def training(workload: Workload, place: Place) -> Burst:
         return ends[-1] - ends[0]
 
     return burst
+
+
+def watched_captures() -> list[int | None]:
+    """A list that grows with every CUDA graph that is captured from now on: the number of its nodes.
+
+    It is counted in what CuPy captured, so it shows that steps were captured, and what they became. None: this CuPy
+    does not print graphs.
+    """
+    stream, found = import_module("cupy").cuda.Stream, []
+    end_capture = stream.end_capture
+
+    def watched(self: Any) -> Any:
+        graph = end_capture(self)
+        shown = getattr(graph, "debug_dot_str", None)
+        found.append(None if shown is None else len(set(re.findall(r'"graph_\d+_node_\d+"', str(shown())))))
+        return graph
+
+    stream.end_capture = watched
+    return found
 
 
 def product(A: Any, B: Any, place: Place) -> Any:
