@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -13,17 +11,10 @@ from mathdl.cli.config import Config
 from mathdl.cli.parts import cut
 from mathdl.data import load
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 
 @pytest.fixture
-def accuracy(monkeypatch):
-    """scripts/accuracy.py as a module."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    spec = spec_from_file_location("accuracy", SCRIPTS / "accuracy.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def accuracy(scripts):
+    return scripts("accuracy")
 
 
 def test_diabetes(accuracy, tmp_path, capsys):

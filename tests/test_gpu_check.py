@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
-
 
 @pytest.fixture
-def check(monkeypatch):
-    """scripts/gpu/check.py as a module."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.delitem(sys.modules, "accuracy", raising=False)
-    spec = spec_from_file_location("check", SCRIPTS / "gpu" / "check.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def check(scripts):
+    return scripts("check")
 
 
 def test_the_page(check, tmp_path):

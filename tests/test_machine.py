@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +12,8 @@ from mathdl.cli.doctor import usable_cores
 
 
 @pytest.fixture
-def machine():
-    """scripts/machine.py as a module."""
-    spec = spec_from_file_location("machine", Path(__file__).parent.parent / "scripts" / "machine.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def machine(scripts):
+    return scripts("machine")
 
 
 def test_about(machine):
