@@ -64,21 +64,26 @@ class Bench:
         """Everything that there is time for; 1 if a check fails."""
         self.check()
         self.find_ceilings()
-        precisions = tuple(_PRECISIONS) if self.on_gpu else ("float32",)
-        workloads = {name: w for name, w in GPU_WORKLOADS.items() if self.is_chosen(name)}
-        for name, workload in workloads.items():
-            for precision in precisions:
-                if self.left() < _LEAST_SECONDS:
-                    self.results["no_time_for"].append(f"{name}, {precision}")
-                    continue
-                self.row(name, smallest(workload) if self.options.smallest else workload, precision)
-        if self.is_chosen(DIGITS) and self.left() >= _LEAST_SECONDS:
-            self.row(DIGITS, DIGITS, "float32")
+        for name, what, precision in self.plan():
+            if self.left() >= _LEAST_SECONDS:
+                self.row(name, what, precision)
+            else:
+                self.results["no_time_for"].append(f"{name}, {precision}")
         for worker in self.workers.values():
             worker.close()
         self.write()
         self.draw()
         return 0 if all(check["same"] for check in self.results["checks"].values()) else 1
+
+    def plan(self) -> list[tuple[str, Workload | str, str]]:
+        """(name, workload or task, precision) of each row, the most telling first."""
+        rows: list[tuple[str, Workload | str, str]] = [
+            (name, smallest(workload) if self.options.smallest else workload, precision)
+            for name, workload in GPU_WORKLOADS.items()
+            for precision in (_PRECISIONS if self.on_gpu else ("float32",))
+        ]
+        rows.insert(4, (DIGITS, DIGITS, "float32"))  # after MLP and CNN in both precisions
+        return [row for row in rows if not self.options.only or any(part in row[0] for part in self.options.only)]
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -165,10 +170,6 @@ class Bench:
             row["floor"] = milliseconds(work(workload), ceilings, nodes_of_a_step(row["graphs"]))
 
     # -- help ----------------------------------------------------------------------------------------------------------
-
-    def is_chosen(self, name: str) -> bool:
-        """Whether a row is asked for."""
-        return not self.options.only or any(part in name for part in self.options.only)
 
     def competes(self, framework: str) -> bool:
         """Whether a competitor is asked for."""
