@@ -144,6 +144,13 @@ def test_captures_are_watched(scripts, stub_cupy):
     assert found == [3, 1]
 
 
+def test_a_graph_that_cannot_be_printed_is_watched_too(scripts, stub_cupy, monkeypatch):
+    monkeypatch.setattr(stub_cupy.cuda.Stream, "end_capture", lambda self: "a graph")
+    found = scripts("frameworks.mathdl").watched_captures()
+    assert stub_cupy.cuda.Stream(non_blocking=True).end_capture() == "a graph"
+    assert found == [None]
+
+
 @pytest.mark.parametrize(
     ("graphs", "nodes"),
     [([27, 27, 27], 27), ([20, 7] * 3, 27), ([27], 27), ([20, 7], 27), ([], None), ([None] * 3, None)],
