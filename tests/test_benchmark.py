@@ -134,9 +134,9 @@ def test_a_whole_step_of_pytorch_in_a_graph(scripts, stub_torch):
 @pytest.mark.parametrize(("precision", "name", "allowed"), [("float32", "highest", False), ("TF32", "high", True)])
 def test_pytorch_is_told_its_precision(scripts, stub_torch, precision, name, allowed):
     place = scripts("workloads").Place("cuda:1", precision)
-    scripts("frameworks.torch").set_precision(place)
+    scripts("frameworks.torch").take_place(place)
     assert stub_torch.log == ["device 1", name]
-    assert stub_torch.backends.cudnn.allow_tf32 is allowed
+    assert vars(stub_torch.backends.cudnn) == {"allow_tf32": allowed, "benchmark": True}
 
 
 @pytest.mark.parametrize(("precision", "asked"), [("float32", "highest"), ("TF32", None)])

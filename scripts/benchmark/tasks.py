@@ -121,9 +121,9 @@ def learn_mathdl(place: Place) -> Burst:
 def learn_torch(place: Place) -> Burst:
     """Eager PyTorch."""
     import torch as pt
-    from frameworks.torch import network, set_precision
+    from frameworks.torch import network, take_place
 
-    set_precision(place)
+    take_place(place)
     X, Y, X_test, Y_test = (pt.tensor(part, device=place.device) for part in digits())
 
     def once() -> None:

@@ -48,7 +48,7 @@ def network(workload: Workload) -> nn.Module:
 
 def training(workload: Workload, place: Place, mode: str = "eager", channels_last: bool = False) -> Burst:
     """`mode`: eager, compile (on a GPU with reduce-overhead: loss and gradient as CUDA graphs), or graph."""
-    set_precision(place)
+    take_place(place)
     X, Y = rows_of(workload)
     inputs, labels, model = pt.tensor(X, device=place.device), pt.tensor(Y, device=place.device), network(workload)
     if len(workload.input) == 3:
@@ -122,15 +122,16 @@ def captured(step: Callable[[Any], None], optimizer: Any, workload: Workload, pl
     return burst
 
 
-def set_precision(place: Place) -> None:
-    """Products and convolutions in float32 or in TF32: by default PyTorch takes TF32 for convolutions alone."""
-    if place.on_gpu:
+def take_place(place: Place) -> None:
+    """Products and convolutions in float32 or in TF32, by the algorithms that cuDNN finds fastest."""
+    if place.on_gpu:  # where PyTorch takes TF32 for convolutions, and for them alone, unless it is told otherwise
         pt.cuda.set_device(place.index)
         pt.set_float32_matmul_precision("high" if place.precision == "TF32" else "highest")
         pt.backends.cudnn.allow_tf32 = place.precision == "TF32"
+        pt.backends.cudnn.benchmark = True
 
 
 def product(A: Any, B: Any, place: Place) -> Any:
     """`torch.matmul`."""
-    set_precision(place)
+    take_place(place)
     return pt.matmul(pt.tensor(A, device=place.device), pt.tensor(B, device=place.device)).cpu().numpy()
