@@ -23,7 +23,7 @@ def bench(scripts):
 
 def test_a_dry_run_on_the_cpu(bench, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda name: None if name in ("torch", "jax") else name)
-    monkeypatch.setattr(bench, "plot", lambda steps, shown, path: path.write_text(f"{list(steps)} {shown}"))
+    monkeypatch.setattr(bench, "plot", lambda steps, shown, path, log: path.write_text(f"{list(steps)} {shown}"))
     argv = [*EVERY, "--frameworks", "mathdl", "mathdl-eager", "torch", "torch-graph", "--only", "B=128", "digits"]
     assert bench.main([*argv, "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "cpu-bench.json").read_text(encoding="utf-8"))

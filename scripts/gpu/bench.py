@@ -209,7 +209,7 @@ class Bench:
         steps = {f"{row['name']}, {row['precision']}": row["figures"] for row in self.results["rows"]}
         if find_spec("matplotlib") is not None and any("mathdl" in figures for figures in steps.values()):
             shown = [f for f in COMPETITORS["cnn"] if f != "mathdl" and any(f in figures for figures in steps.values())]
-            plot(steps, shown, self.path("png"))
+            plot(steps, shown, self.path("png"), log=True)
 
 
 def compare(captured: dict[str, Any], eager: dict[str, Any], on_gpu: bool) -> dict[str, dict[str, Any]]:
