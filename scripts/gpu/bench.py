@@ -2,9 +2,9 @@
 
     1. Captured steps give the bits of eager ones (captured.py).
     2. The ceilings of the device (ceilings.py): products, copies, a node of a CUDA graph.
-    3. Milliseconds a step, workload by workload, the most telling first, in float32 and in TF32: each competitor in a
-       process of its own, bursts in turns, median and spread over the rounds; the floor (floor.py) beside them.
-    4. Digits, trained to 97 %.
+    3. Milliseconds a step, workload by workload, the most telling first, in float32 and in TF32, and digits trained to
+       97 %: each competitor in a process of its own, bursts in turns, median and spread over the rounds; the floor
+       (floor.py) beside them.
 
 FOLDER/<device>-bench.json and .md are written anew after each row, so a run that is cut off keeps what it has. What is
 not installed, fails, or forms its products in another precision than the row is about is named with the reason.
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,7 +124,8 @@ class Bench:
             self.start(framework, precision)  # all at once: importing takes seconds
         reasons = absent | {framework: self.prepare(framework, what, precision) for framework in asked}
         if "mathdl" in asked and reasons["mathdl"] is None:
-            row["graphs"] = self.workers["mathdl", precision].ask({"nodes": None}, self.options.patience)["nodes"]
+            with suppress(Stopped):  # then it has no figures either
+                row["graphs"] = self.workers["mathdl", precision].ask({"nodes": None}, self.options.patience)["nodes"]
         ready = [self.workers[framework, precision] for framework in chosen if reasons[framework] is None]
         row["left_out"] = {framework: reason for framework, reason in reasons.items() if reason is not None}
         row["figures"], stopped = in_turns(ready, self.options.rounds, _PAUSE_SECONDS, self.end, self.options.patience)
