@@ -10,9 +10,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,13 +18,12 @@ from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
+from machine import about
 
 from mathdl.cli import main as mathdl
 from mathdl.cli.config import Config
 from mathdl.cli.parts import cut
 from mathdl.data import load
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Measure(NamedTuple):
@@ -64,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = [int(seed) for seed in options.seeds.split(",")]
     results = [measured(measure, seeds) for measure in MEASURES if measure.name in (options.only or names)]
     if options.out is not None:
-        options.out.write_text(json.dumps({**circumstances(), "results": results}, indent=2) + "\n", encoding="utf-8")
+        options.out.write_text(
+            json.dumps({**about("mathdl", "numpy"), "results": results}, indent=2) + "\n", encoding="utf-8"
+        )
     return 1 if any(result["holds"] is False for result in results) else 0
 
 
@@ -127,29 +125,6 @@ def least_squares(data: str, seed: int) -> float:
 def with_one(X: Any) -> Any:
     """X with a column of ones."""
     return np.column_stack([X, np.ones(len(X))])
-
-
-def circumstances() -> dict[str, Any]:
-    """Commit, machine, versions."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": commit.stdout.strip() or None,
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def cpu() -> str:
-    """The processor, by the name that the system gives it."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from mathdl import arrays
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 settings.register_profile(
     "mathdl", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -23,3 +30,16 @@ if os.environ.get("MATHDL_TEST_CUDA") == "1" or arrays.backend("cupy").why_unusa
 def backend(request: pytest.FixtureRequest) -> arrays.Device:
     """A device of each usable backend."""
     return arrays.device(BACKENDS[request.param])
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of scripts/ by name, as the scripts and their children do; afterwards it is forgotten."""
+    before, folders = set(sys.modules), [SCRIPTS, SCRIPTS / "benchmark", SCRIPTS / "gpu"]
+    for folder in folders:
+        monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*map(str, folders), *filter(None, sys.path)]))
+    yield import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(SCRIPTS)):
+            del sys.modules[name]

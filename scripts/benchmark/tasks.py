@@ -1,6 +1,6 @@
 """What is measured beside steps: predictions of the small network, and digits learnt to 97 %.
 
-Each function returns `burst(times)`, as in workloads.py: so many predictions, or trainings from the start.
+Each function returns a burst, as in workloads.py: so many predictions, or trainings from the start.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from workloads import WORKLOADS, Burst, mathdl_network, rows_of, torch_network
+from workloads import WORKLOADS, Burst, Place, rows_of
 
 _SMALL = WORKLOADS["small MLP 64-128-10, B=32"]
 _GOAL, _MOST_EPOCHS = 0.97, 100
@@ -35,9 +35,11 @@ def _rows(count: int) -> Any:
 
 def predict_mathdl(count: int) -> Burst:
     """`Model.predict`, checks of its input included."""
+    from frameworks.mathdl import network
+
     import mathdl as md
 
-    trainer, X = md.Trainer(mathdl_network(_SMALL), device="cpu"), _rows(count)
+    trainer, X = md.Trainer(network(_SMALL), device="cpu"), _rows(count)
     trainer.prepare(*rows_of(_SMALL))
     return repeated(lambda: trainer.model.predict(X))
 
@@ -45,12 +47,13 @@ def predict_mathdl(count: int) -> Burst:
 def predict_torch(count: int) -> Burst:
     """Eager PyTorch without gradients."""
     import torch as pt
+    from frameworks.torch import network
 
-    network, X = torch_network(_SMALL).eval(), _rows(count)
+    model, X = network(_SMALL).eval(), _rows(count)
 
     def once() -> None:
         with pt.inference_mode():
-            pt.softmax(network(pt.from_numpy(X)), dim=1).numpy()
+            pt.softmax(model(pt.from_numpy(X)), dim=1).numpy()
 
     return repeated(once)
 
@@ -58,9 +61,9 @@ def predict_torch(count: int) -> Burst:
 def predict_jax(count: int) -> Burst:
     """One jitted function."""
     import jax as jx
-    from workloads import _jax_network
+    from frameworks.jax import network
 
-    parameters, logits = _jax_network(_SMALL)
+    parameters, logits = network(_SMALL)
     jitted, X = jx.jit(lambda p, x: jx.nn.softmax(logits(p, x))), _rows(count)
     return repeated(lambda: np.asarray(jitted(parameters, X)))
 
@@ -94,15 +97,17 @@ def _until_goal(epoch: Callable[[], float]) -> None:
     raise RuntimeError(f"{_GOAL:.0%} not reached in {_MOST_EPOCHS} epochs")
 
 
-def learn_mathdl() -> Burst:
+def learn_mathdl(place: Place) -> Burst:
     """`Trainer.fit`, an epoch at a time."""
+    from frameworks.mathdl import network
+
     import mathdl as md
 
     X, Y, X_test, Y_test = digits()
 
     def once() -> None:
         optimizer = md.SGD(_RATE, momentum=_MOMENTUM)
-        trainer = md.Trainer(mathdl_network(_SMALL), optimizer=optimizer, batch_size=_BATCH, device="cpu")
+        trainer = md.Trainer(network(_SMALL), optimizer=optimizer, batch_size=_BATCH, device=place.device)
 
         def epoch() -> float:
             trainer.fit(X, Y, verbose=False)
@@ -113,30 +118,32 @@ def learn_mathdl() -> Burst:
     return repeated(once)
 
 
-def learn_torch() -> Burst:
+def learn_torch(place: Place) -> Burst:
     """Eager PyTorch."""
     import torch as pt
+    from frameworks.torch import network, take_place
 
-    X, Y, X_test, Y_test = map(pt.from_numpy, digits())
+    take_place(place)
+    X, Y, X_test, Y_test = (pt.tensor(part, device=place.device) for part in digits())
 
     def once() -> None:
-        network = torch_network(_SMALL)
-        optimizer = pt.optim.SGD(network.parameters(), lr=_RATE, momentum=_MOMENTUM)
+        model = network(_SMALL).to(place.device)
+        optimizer = pt.optim.SGD(model.parameters(), lr=_RATE, momentum=_MOMENTUM)
 
         def epoch() -> float:
-            for rows in pt.randperm(len(Y)).split(_BATCH):
+            for rows in pt.randperm(len(Y), device=place.device).split(_BATCH):
                 optimizer.zero_grad()
-                pt.nn.functional.cross_entropy(network(X[rows]), Y[rows]).backward()
+                pt.nn.functional.cross_entropy(model(X[rows]), Y[rows]).backward()
                 optimizer.step()
             with pt.inference_mode():
-                return float((network(X_test).argmax(dim=1) == Y_test).float().mean())
+                return float((model(X_test).argmax(dim=1) == Y_test).float().mean())
 
         _until_goal(epoch)
 
     return repeated(once)
 
 
-def learn_sklearn() -> Burst:
+def learn_sklearn(place: Place) -> Burst:
     """`MLPClassifier.partial_fit`, an epoch a call."""
     from sklearn.neural_network import MLPClassifier
 
@@ -157,11 +164,11 @@ def learn_sklearn() -> Burst:
 
 _PREDICTIONS = {"mathdl": predict_mathdl, "torch": predict_torch, "jax": predict_jax, "sklearn": predict_sklearn}
 
-TASKS: dict[str, dict[str, Callable[[], Burst]]] = {
+TASKS: dict[str, dict[str, Callable[[Place], Burst]]] = {
     **{
-        f"small MLP, {what} predicted": {name: (lambda f=f, n=n: f(n)) for name, f in _PREDICTIONS.items()}
+        f"small MLP, {what} predicted": {name: (lambda place, f=f, n=n: f(n)) for name, f in _PREDICTIONS.items()}
         for what, n in (("1 row", 1), ("10,000 rows", 10_000))
     },
     "digits to 97 %": {"mathdl": learn_mathdl, "torch": learn_torch, "sklearn": learn_sklearn},
 }
-"""Name → framework → what makes its burst."""
+"""Name → module of the framework → what makes its burst on a device. Predictions are those of a CPU."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import ROOT, circumstances, trained
+from accuracy import trained
+from machine import ROOT, about, about_device, file_name
 
 import mathdl as md
 from mathdl.arrays import to_host
@@ -45,16 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for model in models
         for where in ("cpu", device)
     ]
-    about = about_device(device)
+    measured_on = circumstances(device)
     compared = {f"{m}, {dtype}": parity(m, device, "--dtype", dtype) for m in models for dtype in DTYPES}
     expected = dict.fromkeys(compared, 0)
     if device.startswith("cuda"):
         tf32 = {f"{m}, TF32 on": parity(m, device, CUPY_TF32="1", NVIDIA_TF32_OVERRIDE="1") for m in models}
         compared, expected = compared | tf32, expected | dict.fromkeys(tf32, 1)
-    text = page(about, options.suite, bits, runs, compared)
+    text = page(measured_on, options.suite, bits, runs, compared)
     options.out.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^a-z0-9]+", "-", about["device"].lower()).strip("-")
-    (options.out / f"{name}.md").write_text(text, encoding="utf-8")
+    (options.out / f"{file_name(measured_on['device'])}.md").write_text(text, encoding="utf-8")
     print(text)
     agree = all(status == expected[case] for case, (status, _) in compared.items())
     seen = all("TF32 is on" in said for case, (_, said) in compared.items() if expected[case] == 1)
@@ -91,27 +90,24 @@ def started(model: str, device: str) -> dict[str, list[Any]]:
     }
 
 
-def about_device(device: str) -> dict[str, str]:
-    """The device's name and driver, and the versions of what was run on it."""
-    about = {"device": device}
-    if device.startswith("cuda"):
-        asked = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
-        about["device"], about["driver"] = found[int(device.partition(":")[2] or 0)].split(", ")
-    packages = {d.name: d.version for d in distributions() if d.name.startswith(("cupy", "array-api-", "array_api_"))}
-    return about | {name: str(value) for name, value in circumstances().items()} | dict(sorted(packages.items()))
+def circumstances(device: str) -> dict[str, str]:
+    """The device, the machine, and the versions of what was run on it."""
+    packages = [d.name for d in distributions() if d.name.startswith(("cupy", "array-api-", "array_api_"))]
+    found = about("mathdl", "numpy", *sorted(packages))
+    found |= found.pop("versions")
+    return about_device(device) | {name: str(value) for name, value in found.items()}
 
 
 def page(
-    about: dict[str, str],
+    measured_on: dict[str, str],
     suite: str,
     bits: dict[str, bool],
     runs: Sequence[tuple[str, str, Any]],
     compared: dict[str, tuple[int, str]],
 ) -> str:
     """The page, in Markdown."""
-    lines = [f"# {about['device']}", "", "Written by `sh scripts/gpu/check`.", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in about.items()]
+    lines = [f"# {measured_on['device']}", "", "Written by `sh scripts/gpu/check`.", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in measured_on.items()]
     lines += ["", f"Test-suite: {suite}.", "", f"From seed {SEED}, on the CPU and on the device:", ""]
     lines += [f"- {what}: {'the same bits' if same else 'DIFFERENT BITS'}" for what, same in bits.items()]
     lines += ["", "Digits, as `mathdl train` trains them; test rows that the model never saw:", ""]
