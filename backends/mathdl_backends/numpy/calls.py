@@ -10,7 +10,7 @@ import numpy as np
 
 from mathdl_backends.numpy import products, windows
 from mathdl_backends.numpy.pieces import Parts, height, pieces, row_ranges
-from mathdl_backends.numpy.programs import Group, Op, Operand
+from mathdl_backends.numpy.programs import Group, Op, Operand, share
 from mathdl_backends.numpy.recording import Call
 
 
@@ -43,7 +43,7 @@ def _product(A: Any, B: Any, parts: Parts, out: Any) -> Group | None:
     a, b, c = _layout(A), _layout(B), _layout(out)
     if a is None or b is None or c is None or c.right or not A.dtype == B.dtype == out.dtype or c.down != out.shape[1]:
         return None
-    if np.may_share_memory(A, B):
+    if share(A, B):
         return None  # NumPy takes another routine for A Aᵀ
     (rows, columns), inner = out.shape, A.shape[1]
     if min(inner, *(part.stop - part.start for piece in parts for part in piece)) < 2:

@@ -13,9 +13,10 @@ import numpy as np
 
 from mathdl_backends.numpy import loops, sums
 from mathdl_backends.numpy.calls import is_contiguous, starts
+from mathdl_backends.numpy.memory import Memory, owner
 from mathdl_backends.numpy.pieces import height, pieces
 from mathdl_backends.numpy.programs import Group, Op, Operand, Pool, fits, same, touch
-from mathdl_backends.numpy.recording import Call, maximum, owner
+from mathdl_backends.numpy.recording import Call, maximum
 
 _FEW_CALLS, _LITTLE_WORK = 3, 20_000
 """Fewer calls with less work than this stay calls: a program costs as much as two."""
@@ -24,10 +25,17 @@ _SUM_PIECES = sums.sum_pieces.__wrapped__  # type: ignore[attr-defined]
 _BINARY = {np.add: "ADD", np.subtract: "SUBTRACT", np.multiply: "MULTIPLY", np.divide: "DIVIDE"}
 
 
-def compiled(calls: Sequence[Call], results: Sequence[Any], makes: Callable[[Any], bool], pool: Pool) -> list[Call]:
+def compiled(
+    calls: Sequence[Call],
+    results: Sequence[Any],
+    makes: Callable[[Any], bool],
+    pool: Pool,
+    memory: Memory | None = None,
+) -> list[Call]:
     """The calls, with the runs that a program knows as single calls.
 
-    `results` are read after them; `makes(A)` says whether A lies in a buffer that only these calls know.
+    `results` are read after them; `makes(A)` says whether A lies in a buffer that only these calls know. If all of them
+    are one program, their buffers are given new places in `memory`.
     """
     calls = list(_fused(calls, results))
     users = _users(calls)
@@ -41,11 +49,15 @@ def compiled(calls: Sequence[Call], results: Sequence[Any], makes: Callable[[Any
     pending: list[Call] = []
     groups: list[Group] = []
 
+    def program() -> Call:
+        places = memory if not results and len(pending) == len(calls) else None
+        return Call(pool.program(list(groups), is_local, makes, places), (), (), ())
+
     def flush() -> None:
         if len(pending) < _FEW_CALLS and sum(group.work for group in groups) < _LITTLE_WORK:
             done.extend(pending)
         elif groups:
-            done.append(Call(pool.program(list(groups), is_local), (), (), ()))
+            done.append(program())
         pending.clear()
         groups.clear()
 
@@ -100,7 +112,7 @@ def _is_relu_backward(triple: Sequence[Call]) -> bool:
 
 def _is_used(triple: Sequence[Call], calls: Sequence[Call], results: Sequence[Any]) -> bool:
     """Whether what the triple leaves behind, apart from its product, is read later."""
-    left = [triple[0].writes[0], triple[1].writes[0]]
+    left = [call.writes[0] for call in triple[:2]]
     return touch(left, results) or any(touch(left, call.reads) for call in calls)
 
 

@@ -7,8 +7,8 @@ them where NumPy would, on the same runs of numbers, and so gets NumPy's bits: o
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from mathdl_backends.numpy import tables
 from mathdl_backends.numpy.pieces import pieces, row_ranges
-from mathdl_backends.numpy.programs import Group, Op, Operand, address
+from mathdl_backends.numpy.programs import Group, Op, Operand, address, share
 from mathdl_backends.numpy.recording import Call, maximum, minimum
 
 _BEHIND_A_NAME = {maximum: np.maximum, minimum: np.minimum}
@@ -79,7 +79,7 @@ def _elementwise(ufunc: Any, inputs: Sequence[Any], out: Any) -> Group | None:
     if ufunc.nout != 1 or ufunc.nin > 2 or not all(map(_is_plain, (*inputs, out))) or out.size == 0:
         return None
     loop = inner_loop(ufunc, tuple(A.dtype.num for A in (*inputs, out)))
-    if loop is None or any(np.may_share_memory(A, out) and not _is_where(A, out) for A in inputs):
+    if loop is None or any(share(A, out) and not _is_where(A, out) for A in inputs):
         return None
     if out.ndim > 2:
         if not out.flags.c_contiguous or not all(
@@ -92,7 +92,7 @@ def _elementwise(ufunc: Any, inputs: Sequence[Any], out: Any) -> Group | None:
     if out.size and not np.may_share_memory(seen[-1], out):
         return None  # a view that is no run of rows
     group = Group((shape[0], shape[1]), pieces(*shape))
-    about = _loop(loop, seen, [A.strides for A in seen])
+    about = partial(_loop, loop, [*inputs, out], [A.strides for A in seen], (0, 0, 0, 0))
     return _one_op(group, "LOOP", inputs, out, about, 8 * out.size)
 
 
@@ -109,15 +109,21 @@ def _reduce(ufunc: Any, A: Any, axis: Any, out: Any) -> Group | None:
     size = A.itemsize
     group = Group((outer, inner), pieces(outer, inner))
     strides = [(inner * size, size), (terms * inner * size, size)]
-    about = _loop(loop, [out, A], strides, terms, inner * size, _REDUCED[ufunc], size)
+    about = partial(_loop, loop, [out, A], strides, (terms, inner * size, _REDUCED[ufunc], size))
     return _one_op(group, "REDUCE", [A], out, about, A.size, inner)
 
 
-def _loop(loop: tuple[int, int], arrays: Sequence[Any], strides: Sequence[Any], *reduction: int) -> Any:
+def _loop(
+    loop: tuple[int, int],
+    arrays: Sequence[Any],
+    strides: Sequence[Any],
+    reduction: tuple[int, ...],
+    where_is: Callable[[Any], int],
+) -> Any:
     """A `Loop` as steps.c takes it."""
-    three = [[address(A) for A in arrays], [s[0] for s in strides], [s[1] for s in strides]]
+    three = [[where_is(A) for A in arrays], [s[0] for s in strides], [s[1] for s in strides]]
     filled = [value for row in three for value in (*row, *(0,) * (3 - len(row)))]
-    return np.array([*loop, len(arrays), *filled, *(reduction or (0, 0, 0, 0))], dtype=np.int64)
+    return np.array([*loop, len(arrays), *filled, *reduction], dtype=np.int64)
 
 
 def _copy(A: Any, out: Any) -> Group | None:
@@ -126,7 +132,7 @@ def _copy(A: Any, out: Any) -> Group | None:
     if A.dtype == np.bool_ and out.dtype in (np.float32, np.float64) and A.shape == out.shape and A.flags.c_contiguous:
         group = Group((1, out.size), pieces(1, out.size))
         return _one_op(group, "FROM_BOOL", [A], out, None, out.size)
-    if A.dtype != out.dtype or np.may_share_memory(A, out) or out.dtype.hasobject:
+    if A.dtype != out.dtype or share(A, out) or out.dtype.hasobject:
         return None
     seen = np.broadcast_to(A, out.shape)
     shape = [n for n in out.shape if n > 1] or [1]

@@ -1,12 +1,13 @@
-"""The memory of a record: blocks that go from one array to the next, as soon as nobody holds the one before.
+"""The memory of a record: blocks that go from one array to the next, as soon as nobody needs the one before.
 
 A step's results are many times what it needs at once. Where a step runs call by call, malloc hands the same memory out
-again and again; a record, whose every result has a place of its own, must do the same.
+again and again. A record, whose every result is an array of its own, must do the same: while it is made, in the order
+of the calls; and once more when the calls have become a program, whose order is another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
@@ -14,17 +15,31 @@ import numpy as np
 
 _ALIGNED = 64
 """Bytes that a block begins at a multiple of: a line of the cache."""
+_SMALL = 1 << 14
+"""Bytes of a block that is not worth handing on."""
+
+
+class Buffer(np.ndarray):
+    """All the numbers of a result. Two of them are never the same array, whatever memory they lie in."""
 
 
 class Hold:
     """Whoever has this has the memory of an array."""
 
 
-class Memory:
-    """At most `most_bytes` in blocks."""
+def owner(A: Any) -> Any:
+    """The array that owns the memory of A, or the buffer that A is a view of."""
+    while isinstance(A.base, np.ndarray):
+        A = A.base
+    return A
 
-    def __init__(self, most_bytes: int) -> None:
+
+class Memory:
+    """At most `most_bytes` in blocks, each lent to one array after the other if `hands_on`."""
+
+    def __init__(self, most_bytes: int, hands_on: bool = True) -> None:
         self._left = most_bytes
+        self.hands_on = hands_on
         self._blocks: list[Any] = []
         self._free: list[Any] = []
         self._held: dict[int, Any] = {}
@@ -39,22 +54,35 @@ class Memory:
         self._blocks, self._free = [], []
         self._held.clear()
 
-    def like(self, A: Any) -> Any | None:
-        """An array of the shape, dtype and order of axes of A, with nothing in it; None if that is too much."""
-        axes = sorted(
-            range(A.ndim), key=lambda k: -abs(A.strides[k])
-        )  # the slowest first; C order where they are equal
+    def like(self, A: Any, hold: Hold) -> Any | None:
+        """An array of the shape, dtype and order of axes of A, with nothing in it; None if that is too much.
+
+        Its memory is free again when `hold` is gone.
+        """
         block = self._block(A.nbytes)
         if block is None:
             return None
-        flat = np.frombuffer(block, dtype=A.dtype, count=A.size)
-        return flat.reshape([A.shape[k] for k in axes]).transpose(np.argsort(axes))
-
-    def lend(self, array: Any, hold: Hold) -> None:
-        """The block of `array`, which `like` made, is free again when `hold` is gone."""
-        block = next((block for block in self._blocks if np.may_share_memory(block, array)), None)
-        if block is not None:  # an array of no numbers has none
+        if self.hands_on and block.nbytes > _SMALL:
             self._held[id(hold)] = ref(hold, self._give_back(id(hold), block))
+        flat = np.frombuffer(block.data, dtype=A.dtype, count=A.size).view(Buffer)
+        axes = sorted(range(A.ndim), key=lambda k: -abs(A.strides[k]))  # the slowest first, and C order among equals
+        return flat.view(np.ndarray).reshape([A.shape[k] for k in axes]).transpose(np.argsort(axes))
+
+    def placed(self, needs: Sequence[tuple[int, int, int]]) -> list[Any]:
+        """A block for each (bytes, first, last): of two that overlap in time, each has a block of its own."""
+        until: list[tuple[Any, int]] = [(block, -1) for block in self._blocks]
+        found: list[Any] = [None] * len(needs)
+        for j in sorted(range(len(needs)), key=lambda j: needs[j][1:]):
+            size, first, last = needs[j]
+            fitting = [k for k, (block, end) in enumerate(until) if end < first and block.nbytes >= size]
+            if fitting:
+                k = min(fitting, key=lambda k: until[k][0].nbytes)
+                found[j] = until[k][0]
+                until[k] = found[j], last
+            else:
+                found[j] = _new_block(size)
+                until.append((found[j], last))
+        return found
 
     def _give_back(self, key: int, block: Any) -> Callable[[Any], None]:
         def gone(_: Any) -> None:
@@ -65,17 +93,20 @@ class Memory:
 
     def _block(self, size: int) -> Any | None:
         """The smallest free block that is large enough, and not more than twice as large; or a new one."""
-        fitting = [block for block in self._free if size <= block.nbytes <= max(2 * size, 4096)]
+        fitting = [block for block in self._free if size <= block.nbytes <= max(2 * size, _SMALL)]
         if fitting:
             best = min(fitting, key=lambda block: block.nbytes)
             self._free = [block for block in self._free if block is not best]
             return best
-        size = max(size, 1)
         self._left -= size
         if self._left < 0:
             return None
-        raw = np.empty(size + _ALIGNED, dtype=np.uint8)
-        start = -raw.__array_interface__["data"][0] % _ALIGNED
-        block = np.frombuffer(raw.data[start : start + size], dtype=np.uint8)
+        block = _new_block(size)
         self._blocks.append(block)
         return block
+
+
+def _new_block(size: int) -> Any:
+    raw = np.empty(max(size, 1) + _ALIGNED, dtype=np.uint8)
+    start = -raw.__array_interface__["data"][0] % _ALIGNED
+    return np.frombuffer(raw.data[start : start + max(size, 1)], dtype=np.uint8)

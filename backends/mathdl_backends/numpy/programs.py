@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mathdl_backends.numpy import blas, native
+from mathdl_backends.numpy.memory import Buffer, Memory, owner
 from mathdl_backends.numpy.pieces import Parts
-from mathdl_backends.numpy.recording import owner
 
 KINDS = (
     *("PRODUCT", "SUM_ROWS", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
@@ -56,31 +56,42 @@ class Op(NamedTuple):
     out: Any
     width: int
     inner: int = 0
-    window: Any = None
+    about: Any = None
+    """A `Window`, `Line`, `Loop` or `Axes` of steps.c, as integers; or what makes it, given where arrays lie."""
     scratch: int = 0
     """Bytes that it works in."""
+    more: tuple[Any, ...] = ()
+    """Arrays that only `about` points to."""
     wide: bool | None = None
     """`is_wide`; None: as the numbers of the result."""
+
+    @property
+    def arrays(self) -> list[Any]:
+        """All that it reads and writes."""
+        return [self.a.array, self.b.array, self.out, *self.more]
 
     @property
     def is_wide(self) -> bool:
         """Whether its numbers take 8 bytes, and not 4."""
         return bool(self.out.itemsize == 8) if self.wide is None else self.wide
 
-    def record(self, local: dict[int, int]) -> tuple[int, ...]:
-        """The op as steps.c takes it; `local` says where in the scratch what is local lies, by its owner."""
+    def record(self, local: dict[int, int], where_is: Callable[[Any], int]) -> tuple[tuple[int, ...], Any]:
+        """(the op as steps.c takes it, what it points to beside the arrays).
+
+        `local` says where in the scratch what is local lies, by its owner; `where_is(A)` where A lies.
+        """
 
         def place(A: Any) -> tuple[int, int]:
             at = local.get(id(owner(A)))
-            return (address(A), 0) if at is None else (at, 1)
+            return (where_is(A), 0) if at is None else (at, 1)
 
         (a, a_local), (b, b_local), (c, c_local) = map(place, (self.a.array, self.b.array, self.out))
         where = a_local + 2 * b_local + 4 * c_local
+        about = self.about(where_is) if callable(self.about) else self.about
         return (
-            KINDS.index(self.kind), self.is_wide, a, b, c, self.a.down, self.b.down, self.width,
-            self.a.right, self.b.right, self.inner, self.width, where, 0,
-            0 if self.window is None else address(self.window),
-        )  # fmt: skip
+            KINDS.index(self.kind), self.is_wide, a, b, c, self.a.down, self.b.down, self.width, self.a.right,
+            self.b.right, self.inner, self.width, where, 0, 0 if about is None else address(about),
+        ), about  # fmt: skip
 
 
 class Group:
@@ -140,14 +151,22 @@ def address(A: Any) -> int:
     return where
 
 
+def share(A: Any, B: Any) -> bool:
+    """Whether A and B may have numbers in common. Buffers never do: their memory is assigned when all is in order."""
+    a, b = owner(A), owner(B)
+    if a is not b and (isinstance(a, Buffer) or isinstance(b, Buffer)):
+        return False
+    return bool(np.may_share_memory(A, B))
+
+
 def touch(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether any of the arrays shares memory with any of the others."""
-    return any(np.may_share_memory(A, B) for A in some for B in others)
+    """Whether any of the arrays may have numbers in common with any of the others."""
+    return any(share(A, B) for A in some for B in others)
 
 
 def fits(A: Any, arrays: Sequence[Any]) -> bool:
     """Whether A is each of the arrays, entry by entry, or has nothing to do with it."""
-    return all(same(A, B) or not np.may_share_memory(A, B) for B in arrays)
+    return all(not share(A, B) or same(A, B) for B in arrays)
 
 
 def same(A: Any, B: Any) -> bool:
@@ -198,25 +217,40 @@ class Pool:
         if not self._pool:
             raise MemoryError("no memory for the threads of a step")
 
-    def program(self, groups: Sequence[Group], is_local: Callable[[Group, Any], bool]) -> Program:
-        """The groups, in their order."""
+    def program(
+        self,
+        groups: Sequence[Group],
+        is_local: Callable[[Group, Any], bool],
+        makes: Callable[[Any], bool] = lambda A: False,
+        memory: Memory | None = None,
+    ) -> Program:
+        """The groups, in their order; with `memory`, the buffers that `makes` tells of get their places there."""
         stages = _stages(groups)
-        work = -(-max(op.scratch for group in groups for op in group.ops) // 64) * 64
-        scratch = work
+        work = scratch = -(-max(op.scratch for group in groups for op in group.ops) // 64) * 64
+        local = {id(group): _local_places(group, work, is_local) for group in groups}
+        places = _places(stages, local, makes, memory) if memory is not None else {}
         ops: list[tuple[int, ...]] = []
         pieces: list[tuple[int, ...]] = []
         starts = [0]
-        kept: list[Any] = []
+        kept: list[Any] = [places]
+
+        def where_is(A: Any) -> int:
+            own = owner(A)
+            block = places.get(id(own))
+            return address(A) if block is None else address(block) + address(A) - address(own)
+
         for stage in stages:
             for group in stage:
-                local = _local_places(group, work, is_local)
-                scratch = max(scratch, *(at + group.piece * 8 for at in local.values()), 0)
+                mine = local[id(group)]
+                scratch = max(scratch, *(at + group.piece * 8 for at in mine.values()), 0)
                 for rows, columns in group.parts:
                     place = rows.start, rows.stop, columns.start, columns.stop
                     pieces.append((len(ops), len(group.ops), *place, group.shape[1]))
-                ops += [op.record(local) for op in group.ops]
-                arrays = [A for op in group.ops for A in (op.a.array, op.b.array, op.out, op.window)]
-                kept += [A for A in arrays if A is not None and id(owner(A)) not in local]
+                for op in group.ops:
+                    record, about = op.record(mine, where_is)
+                    ops.append(record)
+                    kept.append(about)
+                    kept += [A for A in op.arrays if id(owner(A)) not in mine and id(owner(A)) not in places]
             starts.append(len(pieces))
         tables = (
             np.array(ops, dtype=_OP),
@@ -258,6 +292,24 @@ def _local_places(group: Group, first: int, is_local: Callable[[Group, Any], boo
         if op.kind not in _TO_MEMORY and id(owner(op.out)) not in found and is_local(group, op.out):
             found[id(owner(op.out))] = first + len(found) * step
     return found
+
+
+def _places(
+    stages: Sequence[Sequence[Group]],
+    local: dict[int, dict[int, int]],
+    makes: Callable[[Any], bool],
+    memory: Memory,
+) -> dict[int, Any]:
+    """A block of the memory for each buffer that is not local, by its owner."""
+    used: dict[int, tuple[Any, int, int]] = {}
+    for j, stage in enumerate(stages):
+        for group in stage:
+            for A in (A for op in group.ops for A in op.arrays if makes(A) and isinstance(owner(A), Buffer)):
+                own = owner(A)
+                if id(own) not in local[id(group)]:
+                    used[id(own)] = own, used[id(own)][1] if id(own) in used else j, j
+    blocks = memory.placed([(own.nbytes, first, last) for own, first, last in used.values()])
+    return dict(zip(used, blocks, strict=True))
 
 
 def _stages(groups: Sequence[Group]) -> list[list[Group]]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from mathdl_backends.numpy.memory import Hold, Memory
+from mathdl_backends.numpy.memory import Hold, Memory, owner
 
 _OF_FIXED_SHAPE = frozenset(
     """argmax argmin argsort broadcast_to clip concatenate copy cumprod cumsum dot einsum expand_dims flatten flip
@@ -204,13 +204,12 @@ class Recorder:
 
     def buffer(self, A: Any) -> tuple[Any, Any]:
         """(a new array of the record that is like A, the same to be recorded on)."""
-        array = self._memory.like(A)
+        hold = Hold()
+        array = self._memory.like(A, hold)
         if array is None:
             raise Unrecordable("more than the record may hold")
         own, recorded = owner(array), array.view(Recorded)
-        self._buffers[id(own)] = own
-        recorded.hold = Hold()
-        self._memory.lend(array, recorded.hold)
+        self._buffers[id(own)], recorded.hold = own, hold
         return array, recorded
 
     def constant(self, A: Any) -> Any:
@@ -325,13 +324,6 @@ def as_new(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def owner(A: Any) -> Any:
-    """The array that owns the memory of A."""
-    while isinstance(A.base, np.ndarray):
-        A = A.base
-    return A
-
-
 def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     """Any function of fixed shape: what it makes is copied into a buffer of the record; views need no call."""
     recorder = _current.recorder
@@ -340,7 +332,7 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     name = getattr(function, "__name__", str(function))
     if name not in _OF_FIXED_SHAPE and not (name == "__getitem__" and not _has_mask(args[1])):
         raise Unrecordable(name)
-    recorded = [A for A in leaves((args, keywords)) if isinstance(A, Recorded)]
+    recorded: list[Recorded] = [A for A in leaves((args, keywords)) if isinstance(A, Recorded)]
     sources = [recorder.read(A) for A in leaves((args, keywords)) if isinstance(A, np.ndarray)]
     args, keywords = plain_leaves(args), plain_leaves(keywords)
     result = function(*args, **keywords)
@@ -348,7 +340,7 @@ def _taken_down(function: Callable[..., Any], *args: Any, **keywords: Any) -> An
     if id(result) in given or not isinstance(result, np.ndarray | np.generic):
         raise Unrecordable(f"{name}, which writes to an array or makes none")
     if any(np.may_share_memory(result, source) for source in sources):
-        view = result.view(Recorded)
+        view: Any = result.view(Recorded)
         view.hold = next(A.hold for A in recorded if np.may_share_memory(result, plain(A)))
         return view
 

@@ -11,8 +11,9 @@ from mathdl_backends.numpy.programs import Program
 from mathdl_backends.numpy.recording import Call, Make, Recorder, arrays_of, is_recording, leaves, plain_leaves, record
 
 _MOST_BYTES = {False: 6 << 20, True: 2 << 30}
+_MOST_BYTES_APART = 64 << 20
 """Results that a record may hold, by whether a pool runs it. Without one, larger steps spend their time in the calls
-anyway, and memory that is used again is warmer."""
+anyway, and memory that is used again is warmer. And what it may hold where each result has memory of its own."""
 
 
 class RecordedTask:
@@ -53,6 +54,12 @@ class RecordedTask:
         try:
             recorder, result = record(self._make, self._memory)
             calls = self._calls(recorder, result)
+            if self._pool is not None and not (len(calls) == 1 and isinstance(calls[0].function, Program)):
+                # Programs between calls: their order is not that in which memory was handed on.
+                _restore(self._writes, before)
+                self._memory = Memory(_MOST_BYTES_APART, hands_on=False)
+                recorder, result = record(self._make, self._memory)
+                calls = self._calls(recorder, result)
             only = calls[0].function if len(calls) == 1 else None
             self._program = only if isinstance(only, Program) else as_function(calls)
         except Exception as error:  # whatever a recorded array cannot do, or the task's own: the eager run will tell
@@ -63,14 +70,17 @@ class RecordedTask:
     def _calls(self, recorder: Recorder, result: Any) -> Sequence[Call]:
         for A in leaves(result):
             recorder.read(A)
-        pool = self._pool
-        return recorder.calls if pool is None else compiled(recorder.calls, arrays_of(result), recorder.makes, pool)
+        if self._pool is None:
+            return recorder.calls
+        memory = self._memory if self._memory.hands_on else None
+        return compiled(recorder.calls, arrays_of(result), recorder.makes, self._pool, memory)
 
     def _try(self) -> Any:
         before = [A.copy() for A in self._writes]
-        self._memory.begin_anew()  # nothing of the first run is needed, and this needs no more than that did
+        memory = self._memory if self._memory.hands_on else Memory(_MOST_BYTES_APART)
+        memory.begin_anew()  # nothing of the first run is needed, and this needs no more than that did
         try:
-            _, result = record(self._make, self._memory)
+            _, result = record(self._make, memory)
         except Exception as error:
             return self._refuse(f"{type(error).__name__}: {error}", before)
         expected = [A.copy() for A in (*arrays_of(plain_leaves(result)), *self._writes)]
