@@ -23,13 +23,17 @@ class Buffer(np.ndarray):
     """All the numbers of a result. Two of them are never the same array, whatever memory they lie in."""
 
 
+class _Block(np.ndarray):
+    """Memory of buffers. A class of its own, so that NumPy takes no buffer for a mere view of it."""
+
+
 class Hold:
     """Whoever has this has the memory of an array."""
 
 
 def owner(A: Any) -> Any:
     """The array that owns the memory of A, or the buffer that A is a view of."""
-    while isinstance(A.base, np.ndarray):
+    while isinstance(A.base, np.ndarray) and not isinstance(A, Buffer):
         A = A.base
     return A
 
@@ -64,7 +68,7 @@ class Memory:
             return None
         if self.hands_on and block.nbytes > _SMALL:
             self._held[id(hold)] = ref(hold, self._give_back(id(hold), block))
-        flat = np.frombuffer(block.data, dtype=A.dtype, count=A.size).view(Buffer)
+        flat = Buffer(A.size, A.dtype, block.data)
         axes = sorted(range(A.ndim), key=lambda k: -abs(A.strides[k]))  # the slowest first, and C order among equals
         return flat.view(np.ndarray).reshape([A.shape[k] for k in axes]).transpose(np.argsort(axes))
 
@@ -109,4 +113,4 @@ class Memory:
 def _new_block(size: int) -> Any:
     raw = np.empty(max(size, 1) + _ALIGNED, dtype=np.uint8)
     start = -raw.__array_interface__["data"][0] % _ALIGNED
-    return np.frombuffer(raw.data[start : start + max(size, 1)], dtype=np.uint8)
+    return raw[start : start + max(size, 1)].view(_Block)
