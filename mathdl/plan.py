@@ -11,7 +11,8 @@ hand, so that a result never depends on how many cores computed it:
 with f the floating-point operations and e the bytes of elementwise work an instance takes, and P the parameters.
 S > 1 shares out the shards among the worker threads, products and elementwise work alike, and pays for a gradient and a
 hand-off each. S = 1 shares out the pieces of large products, four at most; elementwise work then runs on one core.
-Either way BLAS runs on one thread, 100 GF/s.
+Either way BLAS runs on one thread, 100 GF/s. A backend that shares out every call of a step by itself (NumPy's programs
+of compiled code, a GPU) asks for S = 1 by its `MAX_SHARDS`.
 """
 
 from __future__ import annotations

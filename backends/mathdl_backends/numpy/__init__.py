@@ -1,4 +1,4 @@
-"""NUMPY: numbers in host memory. Steps run on worker threads: in shards of instances, or in pieces of products."""
+"""NUMPY: numbers in host memory. Steps run as programs of compiled code, or call by call, on all cores either way."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 NAME = "numpy"
+# A program of compiled code uses all cores without shards.
 MAX_SHARDS = 1 if why_absent() is None else 4
 
 # A step allocates and drops the same temporaries again and again. By default glibc gives large ones back to the kernel,

@@ -198,8 +198,8 @@ def _sum_pieces(D: Any, sums_: Any, groups: Sequence[Group]) -> Group | None:
         return None  # NumPy takes another routine for a single row
     whole = Operand(D, width, 1, True)
     for group in reversed(groups):
-        fits_piece = group.is_linear and group.piece == step * width
-        if fits_piece and group.takes(width, D.size, [whole], D) and not group.is_in_the_way_of((), [sums_]):
+        in_pieces = group.is_in_pieces_of(step * width) and group.takes(width, D.size, [whole], D)
+        if in_pieces and not group.is_in_the_way_of((), [sums_]):
             break
         if group.is_in_the_way_of([D], [sums_]):
             group = Group(D.shape, pieces(*D.shape))

@@ -1,8 +1,9 @@
-"""How a step runs on a CPU: its shards on worker threads, or, if it is not cut, the pieces of its large products.
+"""How a step runs on a CPU: as a program of compiled code, whose pieces are shared out among threads.
 
-BLAS runs on one thread all the while: on several it rounds differently, by their number. The cuts come from the plan
-and from the shapes of the products, and every sum over shards is taken in the order of the shards: so the number of
-workers and their timing never change a bit of the result.
+Without the compiled part: call by call, its shards on worker threads, or, if it is not cut, the pieces of its large
+calls. BLAS runs on one thread all the while: on several it rounds differently, by their number. All cuts come from the
+plan and from the shapes, and every sum over shards or pieces is taken in their order: so the number of workers and
+their timing never change a bit of the result.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from mathdl_backends.numpy.programs import Pool, why_absent
 from mathdl_backends.numpy.recording import Make, is_recording
 from mathdl_backends.numpy.tasks import RecordedTask
 
+_MOST_THREADS = 8
+"""Threads of a program: the gradient of a convolution's kernel is made of so many parts."""
 _SMALLEST_SPREAD = 300_000
 """Elements below which handing elementwise work to another thread costs more than it saves."""
 
@@ -49,7 +52,7 @@ class ShardedExecution:
         self._meeting = _Meeting(shards, self.workers) if couples_instances and shards > 1 else None
         self._threads = shards if self._meeting else min(self.workers, shards if shards > 1 else MOST_PIECES)
         self._team: _Team | None = None
-        self._pool = Pool(min(self.workers, MOST_PIECES)) if shards == 1 and why_absent() is None else None
+        self._pool = Pool(min(self.workers, _MOST_THREADS)) if shards == 1 and why_absent() is None else None
         self._errstate: Any = None
 
     def __enter__(self) -> ShardedExecution:

@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,10 +100,11 @@ class Group:
 
     def __init__(self, shape: tuple[int, int], parts: Parts) -> None:
         self.shape, self.parts = shape, parts
-        rows, columns = parts[0]
-        self.piece = (rows.stop - rows.start) * (columns.stop - columns.start)
+        self.largest = max((r.stop - r.start) * (c.stop - c.start) for r, c in parts)
+        """The numbers of the largest piece."""
         self.is_linear = shape[0] == 1 or all(p.stop - p.start == shape[1] for _, p in parts)
         """Whether a piece is a run of numbers."""
+        self.starts = [rows.start * shape[1] + columns.start for rows, columns in parts]
         self.work = 0
         self.ops: list[Op] = []
         self.calls: set[int] = set()
@@ -122,7 +124,11 @@ class Group:
 
     def fits_width(self, width: int) -> bool:
         """Whether each piece is made of whole rows of that width."""
-        return width == self.shape[1] or (self.is_linear and self.piece % width == 0)
+        return width == self.shape[1] or (self.is_linear and gcd(*self.starts) % width == 0)
+
+    def is_in_pieces_of(self, size: int) -> bool:
+        """Whether the pieces are runs of so many numbers, but for the last."""
+        return self.is_linear and self.starts == list(range(0, self.shape[0] * self.shape[1], size))
 
     def takes(self, width: int, size: int, operands: Sequence[Operand], out: Any) -> bool:
         """Whether an op may follow that reads and writes entry by entry: no piece may read what another one writes."""
@@ -242,7 +248,7 @@ class Pool:
         for stage in stages:
             for group in stage:
                 mine = local[id(group)]
-                scratch = max(scratch, *(at + group.piece * 8 for at in mine.values()), 0)
+                scratch = max(scratch, *(at + group.largest * 8 for at in mine.values()), 0)
                 for rows, columns in group.parts:
                     place = rows.start, rows.stop, columns.start, columns.stop
                     pieces.append((len(ops), len(group.ops), *place, group.shape[1]))
@@ -284,13 +290,15 @@ class Pool:
 
 def _local_places(group: Group, first: int, is_local: Callable[[Group, Any], bool]) -> dict[int, int]:
     """Where in the scratch the results of a group that are local lie, by their owners."""
-    if group.piece > _LARGEST_LOCAL:
+    if group.largest > _LARGEST_LOCAL:
         return {}
     found: dict[int, int] = {}
-    step = -(-group.piece * 8 // 64) * 64
+    step = -(-group.largest * 8 // 64) * 64
+    in_memory = {id(owner(op.out)) for op in group.ops if op.kind in _TO_MEMORY}
     for op in group.ops:
-        if op.kind not in _TO_MEMORY and id(owner(op.out)) not in found and is_local(group, op.out):
-            found[id(owner(op.out))] = first + len(found) * step
+        own = id(owner(op.out))
+        if own not in in_memory and own not in found and is_local(group, op.out):
+            found[own] = first + len(found) * step
     return found
 
 
