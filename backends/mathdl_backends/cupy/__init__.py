@@ -1,19 +1,20 @@
 """CUPY: numbers on a CUDA GPU. CuPy is imported when the first of its arrays or devices is asked for.
 
-Steps run eagerly, on the current stream, and are not cut into shards.
+Steps are captured in CUDA graphs (`execution`), and are not cut into shards.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from mathdl.errors import DeviceError, MissingExtraError, OutOfMemoryError
+from mathdl_backends.cupy.execution import GraphExecution
 
 NAME = "cupy"
 MAX_SHARDS = 1
@@ -121,44 +122,5 @@ def _out_of_memory(message: str) -> Iterator[None]:
         raise OutOfMemoryError(f"{message} ({error})") from error
 
 
-def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> EagerExecution:
-    return EagerExecution(handle)
-
-
-class EagerExecution:
-    """One call after the other on the device, on its current stream."""
-
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
-
-    def __enter__(self) -> EagerExecution:
-        self._handle.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._handle.__exit__(*error)
-
-    def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        with self._room_for_a_step():
-            return [task(shard) for shard in range(count)]
-
-    def total(self, shard: int, count: int) -> Callable[[Any], Any]:
-        return lambda x: x
-
-    def spread(self, task: Callable[[slice], Any], size: int) -> None:
-        task(slice(0, size))
-
-    def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
-        return make(lambda A: A)
-
-    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
-        with self._room_for_a_step():
-            for done in range(count):
-                gradient()
-                if not bool(_cupy().isfinite(J[0])):
-                    return done
-                update()
-        return count
-
-    def _room_for_a_step(self) -> AbstractContextManager[None]:
-        return _out_of_memory(f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size")
+def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> GraphExecution:
+    return GraphExecution(handle, _cupy())

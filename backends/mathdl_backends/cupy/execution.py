@@ -1,0 +1,217 @@
+"""How steps run on a GPU: captured in a CUDA graph, and launched from there.
+
+A step is a few dozen kernels of a few microseconds each, and CuPy takes 10 to 20 microseconds to start one. A graph
+starts all of them at once. It does the same work on the same memory at every launch (DESIGN: a step reads and writes
+fixed buffers, and what changes lies in tables that it reads at a cursor of its own), so many steps run in a row without
+the host. `MATHDL_CUDA_GRAPHS=0` in the environment leaves graphs out.
+
+J is looked at once a run of steps. Where it was not finite, θ, the state and all else that a step changes are put back
+to what they were before the run, and the steps before that one are made again: the same kernels on the same numbers.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mathdl.errors import OutOfMemoryError
+
+_WARM_UP = 2
+"""Steps that run call by call before one is captured: kernels are compiled and loaded at their first call."""
+
+
+class Task:
+    """A part of a step, and the arrays that it changes."""
+
+    def __init__(self, run: Callable[[], Any], writes: Sequence[Any]) -> None:
+        self._run = run
+        self.writes = tuple(writes)
+
+    def __call__(self) -> Any:
+        return self._run()
+
+
+class GraphExecution:
+    """Steps of one size on a device. `cupy` is the module; nothing else here knows where it comes from."""
+
+    def __init__(self, handle: Any, cupy: Any) -> None:
+        self._handle = handle
+        self._cupy = cupy
+        self._stream: Any = None
+        self._pool: Any = None
+        self._graph: Any = None
+        self._warm = 0
+        self._saved: list[Any] = []
+        self._good: Any = None
+        """(2,): 1 as long as every J of the run was finite, else 0; how many were, up to the first that was not."""
+        self._finite: Any = None
+        """(1,): whether the last J was."""
+        self.refused: str | None = "MATHDL_CUDA_GRAPHS=0" if os.environ.get("MATHDL_CUDA_GRAPHS") == "0" else None
+        """Why steps run call by call, if they do."""
+
+    def __enter__(self) -> GraphExecution:
+        self._handle.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.__exit__(*error)
+
+    def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
+        with self._room_for_a_step():
+            return [task(shard) for shard in range(count)]
+
+    def total(self, shard: int, count: int) -> Callable[[Any], Any]:
+        return lambda x: x
+
+    def spread(self, task: Callable[[slice], Any], size: int) -> None:
+        task(slice(0, size))
+
+    def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
+        return Task(make(lambda A: A), writes)
+
+    def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        with self._room_for_a_step():
+            if self.refused is not None or not (isinstance(gradient, Task) and isinstance(update, Task)):
+                return self._eagerly(gradient, update, J, count)
+            with self._own_stream():
+                done = 0
+                while self._graph is None and done < count:
+                    if self._warm < _WARM_UP:
+                        self._warm += 1
+                        if not self._eagerly(gradient, update, J, 1):
+                            return done
+                        done += 1
+                    elif not self._capture(gradient, update, J):
+                        return done + self._eagerly(gradient, update, J, count - done)
+                return done + self._launch(gradient, update, J, count - done)
+
+    def nodes(self) -> int | None:
+        """The nodes of the captured step; None as long as there is none."""
+        if self._graph is None:
+            return None
+        text: str = self._graph.debug_dot_str()
+        return sum(line.strip().startswith('"') and "->" not in line and "[" in line for line in text.splitlines())
+
+    # -- the parts of a run --------------------------------------------------------------------------------------------
+
+    def _eagerly(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
+        for done in range(count):
+            gradient()
+            if not bool(self._cupy.isfinite(J[0])):
+                return done
+            update()
+        return count
+
+    def _capture(self, gradient: Task, update: Task, J: Any) -> bool:
+        """Whether the step is captured. Capturing runs nothing; where it fails, all is as it was."""
+        xp = self._cupy
+        self._good = xp.zeros((2,), dtype=xp.int64)
+        self._finite = xp.zeros((1,), dtype=xp.int64)
+        self._saved = [xp.empty_like(A) for A in _distinct(gradient.writes, update.writes)]
+        _count(xp, J, self._finite, self._good)  # its kernels are compiled before the capture, too
+        self._stream.synchronize()
+        gc.collect()  # what is thrown away while capturing may be memory that somebody else's kernels still read
+        error: Exception | None = None
+        graph = None
+        self._stream.begin_capture()
+        try:
+            gradient()
+            _count(xp, J, self._finite, self._good)
+            update()
+        except Exception as caught:
+            error = caught
+        finally:
+            try:
+                graph = self._stream.end_capture()
+            except Exception as caught:  # a capture that went wrong ends with an error of its own
+                error = error or caught
+        if error is not None or graph is None:
+            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
+            warnings.warn(
+                f"steps run call by call, without a CUDA graph: {self.refused}. Inside a step nothing may be read on"
+                " the host, and no array be made of numbers of the host",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return False
+        graph.upload()
+        self._graph = graph
+        return True
+
+    def _launch(self, gradient: Task, update: Task, J: Any, count: int) -> int:
+        if count == 0:
+            return 0
+        arrays = _distinct(gradient.writes, update.writes)
+        for saved, A in zip(self._saved, arrays, strict=True):
+            saved[...] = A
+        good = self._launched(count)
+        if good == count:
+            return count
+        for saved, A in zip(self._saved, arrays, strict=True):
+            A[...] = saved
+        self._launched(good)
+        gradient()  # of the step whose J is not finite: its figures are there to be looked at, and nothing is updated
+        self._stream.synchronize()
+        return good
+
+    def _launched(self, count: int) -> int:
+        """Launch so many steps: how many had a finite J before the first that had not."""
+        self._good[0:1] = 1
+        self._good[1:2] = 0
+        for _ in range(count):
+            self._graph.launch(self._stream)
+        self._stream.synchronize()
+        return int(self._good[1])
+
+    @contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """A stream that can be captured, and memory of its own: what a graph writes to must never be lent to others."""
+        cuda = self._cupy.cuda
+        if self._stream is None:
+            self._stream = cuda.Stream(non_blocking=True)
+            self._pool = cuda.MemoryPool()
+        cuda.get_current_stream().synchronize()  # tables and data are put on the device there
+        with self._stream, cuda.using_allocator(self._pool.malloc):
+            yield
+            self._stream.synchronize()
+
+    @contextmanager
+    def _room_for_a_step(self) -> Iterator[None]:
+        try:
+            yield
+        except self._cupy.cuda.memory.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size ({error})"
+            ) from error
+
+
+def _count(xp: Any, J: Any, finite: Any, good: Any) -> None:
+    """good[0] &= J is finite; good[1] += good[0]. On the device, in kernels that can be captured."""
+    so_far, count = good[0:1], good[1:2]
+    finite[...] = xp.isfinite(J)
+    so_far *= finite
+    count += so_far
+
+
+def _distinct(*groups: Sequence[Any]) -> list[Any]:
+    """The arrays, each once."""
+    return list({id(A): A for group in groups for A in group}.values())
+
+
+def _place(error: BaseException | None) -> str:
+    """The layer that an error comes from, as `layer l = 3 (Mine): `; empty if it comes from none."""
+    found, l = "", None
+    trace = error.__traceback__ if error is not None else None
+    while trace is not None:
+        local = trace.tb_frame.f_locals
+        if isinstance(local.get("l"), int):
+            l = local["l"]
+        layer = local.get("self")
+        if all(hasattr(layer, name) for name in ("shapes", "forward", "backward")):
+            found = f"layer {'' if l is None else f'l = {l} '}({type(layer).__name__}): "
+        trace = trace.tb_next
+    return found
