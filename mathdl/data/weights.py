@@ -21,8 +21,8 @@ ClassWeight = Mapping[Any, float] | str
 
 
 def sample_weights(weights: Any, n: int) -> NDArray[np.float64]:
-    """s (n,) as float64. Raises `DataError` unless they are n finite numbers ≥ 0 whose sum is not 0."""
-    w = np.asarray(to_host(weights) if is_array(weights) else weights, dtype=np.float64)
+    """s (n,) as float64, a copy. Raises `DataError` unless they are n finite numbers ≥ 0 whose sum is not 0."""
+    w = np.array(to_host(weights) if is_array(weights) else weights, dtype=np.float64)
     if w.shape != (n,):
         raise DataError(f"sample_weight: expected one weight for each of {n} rows, got shape {w.shape}")
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0)))
