@@ -34,6 +34,8 @@ def is_contiguous(A: Any) -> bool:
 
 
 def _matmul(A: Any, B: Any, out: Any) -> Group | None:
+    if B.ndim != 2:
+        return None
     if A.ndim == 1:
         return _sum_rows(A, B, out)
     return _product(A, B, [(slice(0, A.shape[0]), slice(0, B.shape[1]))], out)
@@ -54,7 +56,7 @@ def _product(A: Any, B: Any, parts: Parts, out: Any) -> Group | None:
 
 
 def _sum_rows(ones: Any, D: Any, out: Any) -> Group | None:
-    if D.ndim != 2 or not ones.dtype == D.dtype == out.dtype or not all(map(is_readable, (ones, D, out))):
+    if not ones.dtype == D.dtype == out.dtype or not all(map(is_readable, (ones, D, out))):
         return None
     if not np.all(ones == 1) or min(D.shape) < 2:
         return None

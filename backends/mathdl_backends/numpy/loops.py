@@ -99,6 +99,8 @@ def _elementwise(ufunc: Any, inputs: Sequence[Any], out: Any) -> Group | None:
 def _reduce(ufunc: Any, A: Any, axis: Any, out: Any) -> Group | None:
     if ufunc not in _REDUCED or not all(map(_is_plain, (A, out))) or A.size == 0 or not A.flags.c_contiguous:
         return None
+    if share(A, out):
+        return None
     axes = sorted(
         {k % A.ndim for k in (range(A.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
     )
@@ -132,7 +134,7 @@ def _copy(A: Any, out: Any) -> Group | None:
     if A.dtype == np.bool_ and out.dtype in (np.float32, np.float64) and A.shape == out.shape and A.flags.c_contiguous:
         group = Group((1, out.size), pieces(1, out.size))
         return _one_op(group, "FROM_BOOL", [A], out, None, out.size)
-    if A.dtype != out.dtype or share(A, out) or out.dtype.hasobject:
+    if A.dtype != out.dtype or A.ndim > out.ndim or share(A, out) or out.dtype.hasobject:
         return None
     seen = np.broadcast_to(A, out.shape)
     shape = [n for n in out.shape if n > 1] or [1]
