@@ -106,8 +106,10 @@ def _fused(calls: Sequence[Call], results: Sequence[Any]) -> Iterator[Call]:
 def _is_relu_backward(triple: Sequence[Call]) -> bool:
     if [call.function for call in triple] != [np.greater, np.copyto, np.multiply]:
         return False
-    (_, zero, mask), (number, copied, *_), (_, factor, _) = (call.args for call in triple)
-    return _is_zero(zero) and isinstance(copied, np.ndarray) and same(copied, mask) and same(factor, number)
+    (_, zero, mask), (number, copied, *_), (dA, factor, _) = (call.args for call in triple)
+    if not (_is_zero(zero) and isinstance(copied, np.ndarray) and same(copied, mask) and same(factor, number)):
+        return False
+    return isinstance(dA, np.ndarray) and not touch([dA], [mask, number])  # nobody makes these
 
 
 def _is_used(triple: Sequence[Call], calls: Sequence[Call], results: Sequence[Any]) -> bool:
@@ -117,7 +119,8 @@ def _is_used(triple: Sequence[Call], calls: Sequence[Call], results: Sequence[An
 
 
 def _is_zero(A: Any) -> bool:
-    return isinstance(A, np.ndarray) and A.ndim == 0 and A == 0
+    """Whether A is the number 0, and stays it: a record makes its constants such that nobody can write to them."""
+    return isinstance(A, np.ndarray) and A.ndim == 0 and not A.flags.writeable and A == 0
 
 
 # -- calls as ops ------------------------------------------------------------------------------------------------------

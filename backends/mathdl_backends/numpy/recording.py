@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from mathdl_backends.numpy.memory import Hold, Memory, owner
+from mathdl_backends.numpy.memory import Buffer, Hold, Memory, owner
 
 _OF_FIXED_SHAPE = frozenset(
     """argmax argmin argsort broadcast_to clip concatenate copy cumprod cumsum dot einsum expand_dims flatten flip
@@ -95,7 +95,7 @@ class Recorded(np.ndarray):
             return
         if not _is_basic(key):
             raise Unrecordable("an assignment to chosen entries")
-        recorder.write(np.copyto, plain(self)[_of_arrays(key)], value)
+        recorder.write(np.copyto, self[key], value)
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
         recorder = _current.recorder
@@ -193,11 +193,13 @@ class Recorder:
             own = owner(A)
             if id(own) not in self._given and id(own) not in self._buffers and own.flags.writeable:
                 raise Unrecordable("an array that comes from elsewhere")
+            if isinstance(own, Buffer) and not isinstance(A, Recorded):
+                raise Unrecordable("an array without its hold: its memory may be another's by now")
         return plain(A)
 
     def write(self, function: Callable[..., Any], into: Any, value: Any) -> None:
         """into ← value, again at every run."""
-        self.read(into)
+        into = self.read(into)
         args = into, self.read(value), "unsafe"
         function(*args)
         self.add(function, args, into)
@@ -395,7 +397,13 @@ def _as_arrays(operands: list[Any]) -> list[Any]:
     if not kinds or any(kind != kinds[0] for kind in kinds):
         return operands
     fits = {"f": (int, float), "i": (int,), "u": (int,)}.get(kinds[0].kind, ())
-    return [np.asarray(A, dtype=kinds[0]) if isinstance(A, fits) and not isinstance(A, bool) else A for A in operands]
+    return [_constant(A, kinds[0]) if isinstance(A, fits) and not isinstance(A, bool) else A for A in operands]
+
+
+def _constant(number: Any, dtype: Any) -> Any:
+    A = np.asarray(number, dtype=dtype)
+    A.flags.writeable = False
+    return A
 
 
 def arrays_of(tree: Any) -> list[Any]:

@@ -54,8 +54,10 @@ class RecordedTask:
         try:
             recorder, result = record(self._make, self._memory)
             calls = self._calls(recorder, result)
-            if self._pool is not None and not (len(calls) == 1 and isinstance(calls[0].function, Program)):
-                # Programs between calls: their order is not that in which memory was handed on.
+            is_program = len(calls) == 1 and isinstance(calls[0].function, Program)
+            if self._pool is not None and (not is_program or arrays_of(result)):
+                # Programs between calls, or results that stay where they are: buffers are not placed anew, and the
+                # order of a program is not that in which their memory was handed on.
                 _restore(self._writes, before)
                 self._memory = Memory(_MOST_BYTES_APART, hands_on=False)
                 recorder, result = record(self._make, self._memory)
