@@ -22,7 +22,8 @@ from mathdl import primitive
 from mathdl.errors import UsageError
 from mathdl.primitive import reference_only
 from mathdl_backends.numpy.execution import ShardedExecution
-from mathdl_backends.numpy.products import matmul, products
+from mathdl_backends.numpy.pieces import team
+from mathdl_backends.numpy.products import matmul
 from support import normal
 
 module = sys.modules["mathdl_backends.numpy.execution"]  # the package has a function of this name
@@ -69,7 +70,7 @@ def nothing_left_behind():
     assert blas_threads() == before
     assert np.geterr() == errors
     assert workers_alive() == []
-    assert products.run is None
+    assert team.map is None
 
 
 @pytest.fixture
@@ -489,35 +490,35 @@ def test_large_products_of_a_step_that_is_not_cut_run_on_the_workers():
     A, B = normal(200, 300), normal(300, 400)
     with ShardedExecution(3, 1, False) as execution:
         assert workers_alive() == []  # hired when there is work for them
-        assert products.run is None
+        assert team.map is None
         execution.map(lambda _: matmul(A, B), 1)
         assert len(workers_alive()) == 2
-        assert products.run is None
+        assert team.map is None
 
 
 def test_products_of_other_threads_are_their_own():
     with ShardedExecution(2, 1, False) as execution, ThreadPoolExecutor(1) as pool:
-        assert execution.map(lambda _: pool.submit(lambda: products.run).result(GUARD), 1) == [None]
+        assert execution.map(lambda _: pool.submit(lambda: team.map).result(GUARD), 1) == [None]
 
 
 @pytest.mark.parametrize("shards", [2, 4])
 def test_products_of_shards_are_not_cut(shards):
     with ShardedExecution(2, shards, False) as execution:
-        assert execution.map(lambda shard: products.run, shards) == [None] * shards
+        assert execution.map(lambda shard: team.map, shards) == [None] * shards
 
 
 def test_executions_that_are_open_at_once_do_not_mix():
     whole, cut = ShardedExecution(2, 1, False), ShardedExecution(2, 2, False)
     with whole, cut:
         for _ in range(2):
-            assert whole.map(lambda _: products.run is not None, 1) == [True]
-            assert cut.map(lambda _: products.run, 2) == [None, None]
-            inside = whole.map(lambda _: (cut.map(lambda shard: products.run, 2), products.run is not None), 1)
+            assert whole.map(lambda _: team.map is not None, 1) == [True]
+            assert cut.map(lambda _: team.map, 2) == [None, None]
+            inside = whole.map(lambda _: (cut.map(lambda shard: team.map, 2), team.map is not None), 1)
             assert inside == [([None, None], True)]
         with pytest.raises(Spoilt):
             whole.map(lambda _: (_ for _ in ()).throw(Spoilt), 1)
-        assert products.run is None
-        whole.spread(lambda where: products.run is None or pytest.fail("shared"), 10)
+        assert team.map is None
+        whole.spread(lambda where: team.map is None or pytest.fail("shared"), 10)
 
 
 # -- what is set, and restored ----------------------------------------------------------------------------------------

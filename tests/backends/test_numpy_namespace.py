@@ -117,7 +117,27 @@ def test_creation(dtype):
             getattr(namespace, name)(*args, dtype=dtype, device="cuda")
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_stack(axis):
+    for arrays in (
+        [normal(3, 4, seed=seed) for seed in range(3)],
+        (normal(5), np.arange(5)),
+        [normal(2, 3, dtype="float32"), normal(2, 3)],
+        [np.array([1, 2]), np.array([True, False])],
+        [normal(4)],
+    ):
+        if axis <= arrays[0].ndim:
+            same(namespace.stack(arrays, axis=axis), compat.stack(arrays, axis=axis))
+    with pytest.raises(ValueError, match="same shape"):
+        namespace.stack([normal(3), normal(1)], axis=axis)
+
+
+def test_tile():
+    for x, repetitions in ((normal(3), (2,)), (normal(3), (1,)), (normal(2, 3), (2,)), (normal(3), (2, 2))):
+        same(namespace.tile(x, repetitions), compat.tile(x, repetitions))
+
+
 def test_everything_else_is_array_api_compats():
-    for name in ("concat", "where", "permute_dims", "stack", "isdtype", "float32", "uint64", "bool"):
+    for name in ("concat", "where", "permute_dims", "isdtype", "float32", "uint64", "bool"):
         assert getattr(namespace, name) is getattr(compat, name)
     assert not hasattr(namespace, "relu")

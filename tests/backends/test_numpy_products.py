@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdl_backends.numpy import products as module
-from mathdl_backends.numpy.products import MOST_PIECES, cut, matmul, matmul_into, products
+from mathdl_backends.numpy.pieces import team
+from mathdl_backends.numpy.products import MOST_PIECES, cut, matmul, matmul_into
 from support import normal
 
 DTYPES = ["float32", "float64"]
 
 
-def one_by_one(A, B, out, parts):
-    for rows, columns in reversed(parts):
-        np.matmul(A[rows], B[:, columns], out=out[rows, columns])
+def one_by_one(task, count):
+    for j in reversed(range(count)):
+        task(j)
 
 
 @pytest.fixture
@@ -26,11 +27,11 @@ def pieces(monkeypatch):
     cut.cache_clear()
     counts = []
 
-    def run(A, B, out, parts):
-        counts.append(len(parts))
-        one_by_one(A, B, out, parts)
+    def run(task, count):
+        counts.append(count)
+        one_by_one(task, count)
 
-    monkeypatch.setattr(products, "run", run)
+    monkeypatch.setattr(team, "map", run)
     yield counts
     cut.cache_clear()
 
@@ -49,7 +50,7 @@ def test_pieces_make_the_product(rows, inner, columns, transposed, dtype):
     out = np.full((rows, columns), np.nan, dtype=dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SMALLEST_PIECE", 50)
-        patch.setattr(products, "run", one_by_one)
+        patch.setattr(team, "map", one_by_one)
         cut.cache_clear()
         found = matmul(A, B)
         assert matmul_into(A, B, out) is out
@@ -74,8 +75,11 @@ def test_pieces_are_disjoint_and_cover_the_result(rows, inner, columns):
     assert np.all(seen == 1)
 
 
-def test_few_columns_are_not_cut():
+def test_rows_are_cut_unless_they_are_few():
+    """What follows a product finds whole rows in the cache."""
     assert all(columns == slice(0, 10) for _, columns in cut(100_000, 100, 10))
+    assert all(columns == slice(0, 400) for _, columns in cut(200, 1000, 400))
+    assert all(rows == slice(0, 199) for rows, _ in cut(199, 1000, 400))
     assert all(rows == slice(0, 10) for rows, _ in cut(10, 100, 100_000))
 
 
@@ -89,8 +93,9 @@ def test_a_product_into_a_view_of_a_larger_array(pieces):
     assert pieces == [4]
 
 
-def test_without_run_a_product_is_made_in_one_go():
-    assert products.run is None
+def test_without_a_team_a_product_is_made_in_one_go(monkeypatch):
+    monkeypatch.setattr(module, "SMALLEST_PIECE", 1)
+    assert team.map is None
     A, B = normal(3, 4), normal(4, 5)
     np.testing.assert_array_equal(matmul(A, B), np.matmul(A, B))
     out = np.zeros((3, 5))
