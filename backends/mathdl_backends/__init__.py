@@ -69,6 +69,10 @@ class Execution(Protocol):
         """
         ...
 
+    def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
+        """How `run` runs these two by now, in words: call by call, and why; or as one program or graph, and of what."""
+        ...
+
 
 class Backend(Protocol):
     """What a backend exports. (A module is checked against this like an object.)"""

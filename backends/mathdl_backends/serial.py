@@ -35,6 +35,9 @@ class SerialExecution:
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
         return make(lambda A: A)
 
+    def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
+        return "call by call"
+
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
         for done in range(count):
             gradient()

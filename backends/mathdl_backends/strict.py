@@ -1,8 +1,8 @@
 """STRICT: the array API standard and nothing else (array-api-strict), on a pretended device.
 
 It answers: is the code standard, and does it stay on its device? Boolean indexing and data-dependent shapes are off,
-and inside a step the arrays' `__bool__`, `__float__`, `__int__` and `__index__` raise: a host scalar is caught on any
-machine.
+and inside a step what a CUDA graph cannot capture raises: `__bool__`, `__float__`, `__int__` and `__index__` of arrays,
+arrays made of host data, and joins of more arrays than CuPy takes without sending their addresses to the device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ NAME = "strict"
 MAX_SHARDS = 4
 _Array: type = type(namespace.zeros(()))
 _DEVICE = namespace.Device("device1")
+_asarray = namespace.asarray
 _HOST_SCALARS = ("__bool__", "__float__", "__int__", "__index__", "__complex__")
+_MOST_JOINED = 8
 
 namespace.set_array_api_strict_flags(boolean_indexing=False, data_dependent_shapes=False)
 
@@ -61,7 +63,7 @@ def to_host(A: Any) -> Any:
 
 
 def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
-    return namespace.asarray(np.array(A, dtype=dtype), device=handle)
+    return _asarray(np.array(A, dtype=dtype), device=handle)
 
 
 _patched = 0
@@ -70,25 +72,40 @@ _lock = RLock()
 
 @contextmanager
 def forbid_host_scalars() -> Iterator[None]:
-    """Make `bool(A)`, `float(A)`, `int(A)` and indexing with A raise, as they would stop a captured CUDA step."""
+    """Make `bool(A)`, `float(A)`, `int(A)` and indexing with A raise, and all else that a CUDA graph cannot capture."""
     global _patched
     with _lock:
         _patched += 1
         if _patched == 1:
-            for name in _HOST_SCALARS:
-                _originals[name] = getattr(_Array, name)
-                setattr(_Array, name, _refusal(name))
+            for owner, name, refusal in _REFUSALS:
+                _originals[name] = getattr(owner, name)
+                setattr(owner, name, refusal)
     try:
         yield
     finally:
         with _lock:
             _patched -= 1
             if _patched == 0:
-                for name in _HOST_SCALARS:
-                    setattr(_Array, name, _originals[name])
+                for owner, name, _ in _REFUSALS:
+                    setattr(owner, name, _originals[name])
 
 
 _originals: dict[str, Any] = {}
+
+
+def _no_upload(obj: Any, /, **keywords: Any) -> Any:
+    if isinstance(obj, _Array):
+        return _originals["asarray"](obj, **keywords)
+    raise DeviceError(f"an array of host data inside a step: asarray of a {type(obj).__name__}")
+
+
+def _few(name: str) -> Callable[..., Any]:
+    def join(arrays: Any, /, **keywords: Any) -> Any:
+        if len(arrays) > _MOST_JOINED:
+            raise DeviceError(f"{name} of {len(arrays)} arrays inside a step: CuPy captures {_MOST_JOINED} at most")
+        return _originals[name](arrays, **keywords)
+
+    return join
 
 
 def _refusal(name: str) -> Callable[..., Any]:
@@ -96,6 +113,13 @@ def _refusal(name: str) -> Callable[..., Any]:
         raise DeviceError(f"host scalar inside a step: {name} of an array of shape {self.shape}")
 
     return refuse
+
+
+_REFUSALS: list[tuple[Any, str, Any]] = [
+    *((_Array, name, _refusal(name)) for name in _HOST_SCALARS),
+    (namespace, "asarray", _no_upload),
+    *((namespace, name, _few(name)) for name in ("concat", "stack")),
+]
 
 
 class _StrictExecution(ShardedExecution):

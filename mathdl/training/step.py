@@ -129,7 +129,8 @@ class Step:
         self.still = [where for name, where in params.slices.items() if network.is_frozen(split_name(name)[1])]
         self.stateful = [l for l in objective.chain if flatten_tree(params.state.tree.get(l, NOTHING))]
         self._shards: list[Callable[[], _Part]] = []
-        self._run: Callable[[int], int] = partial(self.execution.run, *copy(self)._tasks(), self.J)
+        self._parts = copy(self)._tasks()
+        self._run: Callable[[int], int] = partial(self.execution.run, *self._parts, self.J)
 
     def __enter__(self) -> Step:
         self.execution.__enter__()
@@ -157,6 +158,11 @@ class Step:
             if not self._run(1):
                 return done
         return count
+
+    def about(self) -> str:
+        """How steps run by now: call by call, or as one program or graph, and of how many parts."""
+        how: str = self.execution.about(*self._parts)
+        return how
 
     def drawn_keys(self) -> Mapping[Path, Array]:
         """The key of each layer that draws random numbers, for the minibatch that is loaded."""

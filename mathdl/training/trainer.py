@@ -137,6 +137,12 @@ class Trainer:
         """`A[l, m]` and `A[l, m, i]`: A[l]{m}(i) of the latest epoch begun, computed anew with the present θ."""
         return Activations(self.model, self.minibatches)
 
+    def about_steps(self) -> str:
+        """How the steps of the latest `fit` run: call by call, or as one program or CUDA graph, and of what."""
+        if self._prepared is None:
+            raise UsageError("no step has been run yet: call fit first")
+        return next(iter(self._prepared.steps.values())).about()
+
     # -- training ------------------------------------------------------------------------------------------------------
 
     def fit(

@@ -190,3 +190,23 @@ assert arrays.device("cpu").name == "cpu"
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_array_is_made_of_host_data_inside_a_step():
+    A, xp = STRICT.put(np.ones(3)), STRICT.namespace
+    with BACKEND.forbid_host_scalars():
+        assert xp.asarray(A) is not None
+        for host in (0.1, [1.0, 2.0]):
+            with pytest.raises(DeviceError, match="an array of host data inside a step"):
+                xp.asarray(host, device=STRICT.handle)
+    assert xp.asarray(0.1, device=STRICT.handle).shape == ()
+
+
+def test_few_arrays_are_joined_inside_a_step():
+    A, xp = STRICT.put(np.ones((1, 3))), STRICT.namespace
+    with BACKEND.forbid_host_scalars():
+        for join in (xp.concat, xp.stack):
+            assert join([A] * 8).shape[0] == 8
+            with pytest.raises(DeviceError, match="of 9 arrays inside a step: CuPy captures 8 at most"):
+                join([A] * 9)
+    assert xp.concat([A] * 9).shape == (9, 3)

@@ -89,6 +89,12 @@ class GraphExecution:
                         return done + self._eagerly(gradient, update, J, count - done)
                 return done + self._launch(gradient, update, J, count - done)
 
+    def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
+        nodes = self.nodes()
+        if nodes is not None:
+            return f"one CUDA graph of {nodes} nodes"
+        return f"call by call: {self.refused or 'no step has been captured yet'}"
+
     def nodes(self) -> int | None:
         """The nodes of the captured step; None as long as there is none."""
         if self._graph is None:

@@ -92,6 +92,18 @@ class ShardedExecution:
         step = -(-size // count)
         self._entered().map(lambda k: task(slice(k * step, min(size, (k + 1) * step))), count)
 
+    def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
+        if self.shards > 1:
+            return f"call by call, in {self.shards} shards"
+        tasks = [task for task in (gradient, update) if isinstance(task, RecordedTask)]
+        refused = [task.refused for task in tasks if task.refused is not None]
+        if refused or not tasks:
+            return f"call by call: {refused[0] if refused else 'minibatches are streamed'}"
+        calls = " + ".join(str(task.calls) for task in tasks)
+        if all(task.program is not None for task in tasks):
+            return f"one program of compiled code, made of {calls} calls"
+        return f"{calls} recorded calls" + (", some of them as programs of compiled code" if self._pool else "")
+
     def recorded(self, make: Make, writes: Sequence[Any]) -> Callable[[], Any]:
         if self._meeting is not None:  # what other shards bring is not in this one's record
             return make(_same)

@@ -7,6 +7,7 @@ them where NumPy would, on the same runs of numbers, and so gets NumPy's bits: o
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from math import prod
@@ -129,24 +130,28 @@ def _loop(
 
 
 def _copy(A: Any, out: Any) -> Group | None:
-    if not (isinstance(A, np.ndarray) and out.flags.c_contiguous and out.flags.aligned) or out.size == 0:
+    if not (isinstance(A, np.ndarray) and _is_plain(A) and _is_plain(out)) or out.size == 0:
         return None
-    if A.dtype == np.bool_ and out.dtype in (np.float32, np.float64) and A.shape == out.shape and A.flags.c_contiguous:
+    if A.dtype == np.bool_ and out.dtype in (np.float32, np.float64):
+        if A.shape != out.shape or not (A.flags.c_contiguous and out.flags.c_contiguous):
+            return None
         group = Group((1, out.size), pieces(1, out.size))
         return _one_op(group, "FROM_BOOL", [A], out, None, out.size)
-    if A.dtype != out.dtype or A.ndim > out.ndim or share(A, out) or out.dtype.hasobject:
+    converts = A.dtype.kind == out.dtype.kind == "u" and sys.byteorder == "little"
+    if (A.dtype != out.dtype and not converts) or A.ndim > out.ndim or share(A, out):
         return None
     seen = np.broadcast_to(A, out.shape)
-    shape = [n for n in out.shape if n > 1] or [1]
-    steps = [step for n, step in zip(out.shape, seen.strides, strict=True) if n > 1] or [out.itemsize]
-    if len(shape) > 5:
+    axes = [axis for axis in zip(out.shape, seen.strides, out.strides, strict=True) if axis[0] > 1]
+    if len(axes) > 5:
         return None
-    counts, strides = (shape, steps) if len(shape) > 1 else ([1, *shape], [0, *steps])
-    padding = 5 - len(counts)
-    run = out.size // counts[0]
-    axes = [counts[0], *(1,) * padding, *counts[1:], strides[0], *(0,) * padding, *strides[1:], run]
-    group = Group((counts[0], run), [(rows, slice(0, run)) for rows in row_ranges(counts[0], run)])
-    return _one_op(group, "COPY_AXES", [A], out, np.array(axes, dtype=np.int64), out.size, out.itemsize)
+    first = axes[0] if len(axes) > 1 else (1, 0, 0)
+    rest = axes[1:] if len(axes) > 1 else axes
+    padded = [first, *[(1, 0, 0)] * (4 - len(rest)), *rest]
+    run = out.size // first[0]
+    about = np.array([*zip(*padded, strict=True)], dtype=np.int64).reshape(-1)
+    group = Group((first[0], run), [(rows, slice(0, run)) for rows in row_ranges(first[0], run)])
+    about = np.concatenate([about, np.array([A.itemsize, out.itemsize], dtype=np.int64)])
+    return _one_op(group, "COPY_AXES", [A], out, about, out.size)
 
 
 def _put_row(T: Any, at: Any, row: Any) -> Group | None:

@@ -46,11 +46,13 @@ def _reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Any:
 
 
 def _stack(arrays: Any, /, *, axis: int = 0) -> Any:
-    if axis != 0 or any(A.shape != arrays[0].shape or A.dtype != arrays[0].dtype for A in arrays):
+    first = arrays[0]
+    if any(A.shape != first.shape or A.dtype != first.dtype for A in arrays):
         return compat.stack(arrays, axis=axis)
-    made = np.empty_like(arrays[0], shape=(len(arrays), *arrays[0].shape))
+    axis %= first.ndim + 1
+    made = np.empty_like(first, shape=(*first.shape[:axis], len(arrays), *first.shape[axis:]))
     for j, A in enumerate(arrays):
-        made[j, ...] = A
+        made[(*axis * (slice(None),), j, ...)] = A
     return made
 
 

@@ -31,6 +31,8 @@ class RecordedTask:
         self._next = "record"
         self._program: Callable[[], None] | None = None
         self._result: Any = None
+        self.calls = 0
+        """How many calls were recorded."""
         self.refused: str | None = None
         """Why the task runs call by call, if it does."""
 
@@ -62,6 +64,7 @@ class RecordedTask:
                 self._memory = Memory(_MOST_BYTES_APART, hands_on=False)
                 recorder, result = record(self._make, self._memory)
                 calls = self._calls(recorder, result)
+            self.calls = len(recorder.calls)
             only = calls[0].function if len(calls) == 1 else None
             self._program = only if isinstance(only, Program) else as_function(calls)
         except Exception as error:  # whatever a recorded array cannot do, or the task's own: the eager run will tell

@@ -47,18 +47,20 @@ static void reduce(const Op *op, const Place *at) {
     }
 }
 
-/* arg 0 ← arg 1, of up to five axes, in rows of the result's first axis. */
+/* c ← a along five axes, some rows of the first. Unsigned integers may become wider or narrower (their low bytes come
+ * first; programs are compiled for no machine where they do not). */
 static void copy_axes(const Op *op, const Place *at) {
     const Axes *x = op->axes;
-    const int64_t size = op->inner;
-    char *into = op->c + at->row * x->run[0] * size;
+    const int64_t size = x->into_size, same = MIN(size, x->from_size), n = x->count[4], from_step = x->from[4], into_step = x->into[4];
     for (int64_t i = at->row; i < at->row + at->rows; i++)
         for (int64_t j = 0; j < x->count[1]; j++) for (int64_t k = 0; k < x->count[2]; k++) for (int64_t m = 0; m < x->count[3]; m++) {
-            const char *from = op->a + i * x->step[0] + j * x->step[1] + k * x->step[2] + m * x->step[3];
-            const int64_t n = x->count[4], step = x->step[4];
-            if (step == size) memcpy(into, from, (size_t)(n * size));
-            else if (size == 4) for (int64_t q = 0; q < n; q++) memcpy(into + 4 * q, from + q * step, 4);
-            else for (int64_t q = 0; q < n; q++) memcpy(into + q * size, from + q * step, (size_t)size);
-            into += n * size;
+            const char *from = op->a + i * x->from[0] + j * x->from[1] + k * x->from[2] + m * x->from[3];
+            char *into = op->c + i * x->into[0] + j * x->into[1] + k * x->into[2] + m * x->into[3];
+            if (from_step == size && into_step == size && same == x->from_size) memcpy(into, from, (size_t)(n * size));
+            else for (int64_t q = 0; q < n; q++, from += from_step, into += into_step) {
+                if (same == 4) memcpy(into, from, 4);
+                else memcpy(into, from, (size_t)same);
+                if (size > same) memset(into + same, 0, (size_t)(size - same));
+            }
         }
 }

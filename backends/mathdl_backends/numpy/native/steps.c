@@ -50,8 +50,8 @@ typedef struct {
     int64_t terms, next, copies_first, size; /* of a reduction: terms, bytes to the next, bytes of a number */
 } Loop;
 
-/* Five axes of an array: how many, the bytes from one to the next, and (run) the numbers of one of the first axis. */
-typedef struct { int64_t count[5], step[5], run[1]; } Axes;
+/* Five axes: how many, and the bytes from one to the next where numbers are taken from, and put into; bytes of a number. */
+typedef struct { int64_t count[5], from[5], into[5], from_size, into_size; } Axes;
 
 typedef struct {
     int64_t kind, is_double;
