@@ -63,7 +63,7 @@ def test_cores_are_those_this_process_may_use(monkeypatch, cores):
 
 def test_whether_steps_are_compiled(monkeypatch, tmp_path, capsys):
     name = "compiled steps"
-    assert findings(capsys)[1][name]["found"].startswith("small steps and multilayer perceptrons run in programs")
+    assert findings(capsys)[1][name]["found"].startswith("steps run as programs of compiled code")
     with monkeypatch.context() as patch:
         patch.setattr(blas, "routines", lambda: None)
         assert findings(capsys)[1][name]["found"].startswith("absent: NumPy's BLAS is not")

@@ -236,7 +236,7 @@ INPUT_GRAD = Proposition(
 def blocks() -> Iterator[tuple[str, Any, Any]]:
     """NumPy's kernels on minibatches that they cut into blocks, against the references."""
     for input, stride, k in (((16, 16), (1, 1), 8), ((20, 12), (2, 1), 3)):
-        subject = image((*input, k), (3, 3), stride, ((1, 1), (0, 1)), channels=4, B=96)
+        subject = image((*input, k), (3, 3), stride, ((1, 1), (0, 1)), channels=64, B=24)
         rng = np.random.default_rng(0)
         inputs = {name: integers(rng, shape) for name, shape in subject.shapes.items()}
         results = []
