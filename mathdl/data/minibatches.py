@@ -55,4 +55,4 @@ class Minibatches:
     def rows(self, epoch: int) -> list[NDArray[np.int64]]:
         """The rows of each minibatch of this epoch: `rows(epoch)[m][i]` is the row of instance {m}(i)."""
         order = self.order(epoch)
-        return [order[place] for place in self]
+        return [order[first : first + self.batch_size] for first in range(0, self.n, self.batch_size)]

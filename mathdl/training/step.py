@@ -358,8 +358,7 @@ def epoch_table(
     M, dtype = len(totals), step.params.dtype
     coefficients = np.empty((M, step.coefficients.shape[0]))
     coefficients[:, 0] = totals
-    for m, rate in enumerate(rates):
-        coefficients[m, 1:] = step.optimizer.coefficients(first_step + m + 1, rate)
+    coefficients[:, 1:] = [step.optimizer.coefficients(first_step + m + 1, rate) for m, rate in enumerate(rates)]
     draws = drawing(step.objective.chain)
     keys = np.empty((M, len(draws), 2), dtype=np.uint32)
     for j, path in enumerate(draws):
