@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from mathdl.errors import DeviceError, MissingExtraError, OutOfMemoryError
+from mathdl_backends.cupy import fusing
 from mathdl_backends.cupy.execution import GraphExecution
+from mathdl_backends.cupy.sums import KERNELS
 
 NAME = "cupy"
 MAX_SHARDS = 1
@@ -25,7 +27,7 @@ _INSTALL = 'pip install "mathdl[cuda13]" (CUDA 13) or "mathdl[cuda12]" (CUDA 12)
 def __getattr__(name: str) -> Any:
     if name == "namespace":
         _require()
-        return import_module("array_api_compat.cupy")
+        return import_module("mathdl_backends.cupy.names").namespace
     raise AttributeError(name)
 
 
@@ -55,11 +57,11 @@ def _require() -> None:
 
 
 def kernels() -> Mapping[str, Any]:
-    return {}
+    return KERNELS
 
 
-def fuse(primitive: Any) -> None:
-    return None
+def fuse(primitive: Any) -> Any:
+    return fusing.fuse(primitive, _cupy(), import_module("mathdl_backends.cupy.names").namespace)
 
 
 def device(index: int) -> Any:
