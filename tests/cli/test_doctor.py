@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -76,3 +77,14 @@ def test_whether_steps_are_compiled(monkeypatch, tmp_path, capsys):
         assert found[name]["found"].startswith(f"absent: {reason}")
     monkeypatch.setenv("MATHDL_NATIVE", "0")
     assert findings(capsys)[1][name]["found"] == "absent: switched off by MATHDL_NATIVE=0"
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_how_a_step_of_a_model_runs(model, mathdl):
+    done = mathdl("doctor", "--model", model, "--device", "cpu", "--json")
+    (found,) = [finding for finding in json.loads(done.out) if finding["name"] == f"a step of {model}"]
+    assert re.fullmatch(r"one program of compiled code, made of \d+ \+ \d calls \(cpu\)", found["found"])
+
+
+def test_a_model_that_there_is_not(mathdl):
+    assert "unknown model 'nope'" in mathdl("doctor", "--model", "nope").err

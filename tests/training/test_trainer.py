@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -366,3 +367,29 @@ def test_no_epochs():
     trainer = train(epochs=0)
     assert (len(trainer.history), trainer.step) == (0, 0)
     np.testing.assert_array_equal(trainer.params.vector, plain().initialize((6,)).vector)
+
+
+@pytest.mark.parametrize(
+    ("layers", "most"),
+    [
+        ([md.Dense(32), md.ReLU(), md.Dense(16), md.ReLU(), md.Dense(3), md.Softmax()], 60),
+        ([md.Conv2D(4, 3), md.ReLU(), md.MaxPool2D(2), md.Flatten(), md.Dense(3), md.Softmax()], 60),
+        ([md.Conv2D(4, 3), md.BatchNorm(), md.ReLU(), md.Flatten(), md.Dense(3), md.Softmax()], 110),
+    ],
+)
+def test_a_step_is_few_calls(layers, most):
+    """Each call is a pass over memory here, and a kernel on a GPU: a budget for loss, gradient, update and accuracy."""
+    X, Y = np.random.default_rng(0).random((48, 8, 8, 1), dtype=np.float32), np.arange(48) % 3
+    trainer = md.Trainer(md.Network(layers), optimizer=md.SGD(0.1, momentum=0.9), batch_size=16, device="cpu")
+    if not isinstance(layers[0], md.Conv2D):
+        X = X.reshape(48, -1)
+    trainer.fit(X, Y, epochs=1, verbose=False)
+    counts = [int(count) for count in re.findall(r"\d+", trainer.about_steps())]
+    assert len(counts) == 2
+    assert sum(counts) <= most
+
+
+def test_how_steps_run_is_known_after_a_fit():
+    trainer = md.Trainer(md.Network([md.Dense(3), md.Softmax()]), device="cpu")
+    with pytest.raises(UsageError, match="no step has been run yet: call fit first"):
+        trainer.about_steps()
