@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from mathdl_backends.numpy import compiled, memory, pieces, products, programs, sums
 from mathdl_backends.numpy.memory import Memory
 from mathdl_backends.numpy.programs import Pool, Program, why_absent
 from mathdl_backends.numpy.recording import Call, record
 from support import normal
+
+shapes = st.one_of(st.tuples(st.integers(1, 70)), st.tuples(st.integers(1, 40), st.integers(1, 600)))
+dtypes = st.sampled_from(["float32", "float64"])
+sizes = st.sampled_from([16, 100, 1 << 14])
+"""Numbers of a piece."""
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1.0, 3.0]
 
@@ -126,3 +132,8 @@ def run(calls: Sequence[Call]) -> None:
     """The calls, one after the other."""
     for call in calls:
         call.function(*call.args)
+
+
+def kinds(groups: Sequence[Sequence[str]]) -> set[str]:
+    """Those that occur."""
+    return {kind for group in groups for kind in group}
