@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from threading import Thread
 
 import numpy as np
@@ -17,7 +18,7 @@ def test_pieces_cover_the_result_once_and_in_order(rows, columns):
     starts = [(r.start, c.start) for r, c in parts]
     assert starts == sorted(starts)
     assert sum((r.stop - r.start) * (c.stop - c.start) for r, c in parts) == rows * columns
-    for (r, c), (next_r, next_c) in zip(parts, parts[1:], strict=False):  # each begins where the one before it ends
+    for (r, c), (next_r, next_c) in pairwise(parts):  # each begins where the one before it ends
         assert (r.stop, 0) == (next_r.start, c.start) if rows > 1 else c.stop == next_c.start
     for r, c in parts:
         assert r.stop - r.start == 1 or (r.stop - r.start) * columns <= PIECE

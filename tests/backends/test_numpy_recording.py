@@ -162,8 +162,8 @@ def handed_on(A, G):
 
 
 GOOD = [
-    update, small_update, rows, functions, constants, picks, products, views, zeros, leading_axes, vectors, squares, numbers, handed_on,
-    views_that_outlive,
+    update, small_update, rows, functions, constants, picks, products, views, zeros, leading_axes, vectors, squares,
+    numbers, handed_on, views_that_outlive,
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mathdl.primitive import reference_only
 from mathdl.sums import sum_outer, sum_rows
+from mathdl_backends.numpy.pieces import team
 from support import normal
 
 
@@ -41,3 +42,13 @@ def test_what_is_no_matrix_of_floats_goes_by_the_reference(D):
 def test_the_kernels_are_taken():
     assert sum_rows.explain(np.ones((2, 3))) == "numpy kernel"
     assert sum_outer.explain(np.ones((2, 3)), np.ones((2, 4))) == "numpy kernel"
+
+
+@pytest.mark.parametrize("shape", [(8, 9000), (5, 20_000), (3000, 30), (70_000, 1), (2, 100_000)])
+def test_large_matrices_are_summed_in_pieces(monkeypatch, shape):
+    """Pieces that are single rows would be as many as the rows."""
+    D = normal(*shape)
+    found = sum_rows(D)
+    np.testing.assert_allclose(found, D.sum(axis=0), rtol=1e-11, atol=1e-11)
+    monkeypatch.setattr(team, "map", lambda task, count: [task(j) for j in reversed(range(count))])
+    np.testing.assert_array_equal(sum_rows(D), found)

@@ -21,7 +21,7 @@ def sum_rows(D: Any, into: Any = None) -> Any:
 
     Of a large D the sums of pieces, and then their sum: so the pieces may be summed side by side, while in the cache.
     """
-    if D.size <= _LARGE or not D.flags.c_contiguous:
+    if D.size <= _LARGE or height(D.shape[1]) == 1 or not D.flags.c_contiguous:
         return np.matmul(ones(D.shape[0], D.dtype), D, out=into)
     sums = np.empty_like(D, shape=(-(-D.shape[0] // height(D.shape[1])), D.shape[1]))
     sum_pieces(D, sums)

@@ -33,7 +33,7 @@ static void reduce(const Op *op, const Place *at) {
         } else {
             for (intptr_t j = 0; j < n; j++) memset(into + j * l->right[0], 0, (size_t)l->size);
         }
-        if (n == 1) {
+        if (op->inner == 1) { /* terms that lie behind one another are added in pairs, and so on */
             char *args[3] = {into, term, into};
             const intptr_t steps[3] = {0, l->next, 0};
             l->function(args, &terms, steps, l->data);
