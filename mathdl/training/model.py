@@ -156,8 +156,11 @@ class Model:
             return class_weights(class_weight, targets[:, 0].astype(np.int64), 2, self.classes)
         raise UsageError("class_weight is for one class of several, or one yes or no; use sample_weight instead")
 
-    def source(self, rows: Rows) -> Source:
-        """These rows, ready to train or evaluate on: in memory, or streamed if X is a memory map."""
+    def source(self, rows: Rows, given: Sequence[Any] | None = None) -> Source:
+        """These rows, ready to train or evaluate on: in memory, or streamed if X is a memory map.
+
+        `given` is what the caller gave, whose memory is not to be written to (None: the rows are the caller's).
+        """
         X, _, targets, weights = rows
         device, dtype = self.params.device, self.params.dtype
         if is_on_file(X):
@@ -166,7 +169,8 @@ class Model:
         with device.active():
             put_weights = None if weights is None else device.put(weights, dtype)
             arrays = self.prepare(X), self.prepare_targets(targets), put_weights
-            own = [A for A in arrays if not _may_be_of_others(A, X) and not _may_be_of_others(A, rows.Y)]
+            theirs = (X, rows.Y, weights) if given is None else given
+            own = [A for A in arrays if not any(_may_be_of_others(A, each) for each in theirs)]
             return InMemory(*arrays, device, own)
 
     def prepare(self, X: Any) -> Array:
@@ -302,6 +306,8 @@ def _layers(records: Any, own: Sequence[type]) -> list[Layer]:
 
 def _may_be_of_others(A: Any, given: Any) -> bool:
     """Whether writing to A might write to what the caller gave."""
+    if given is None or isinstance(given, list):
+        return False
     if isinstance(A, np.ndarray):
-        return isinstance(given, np.ndarray) and np.may_share_memory(A, given)
+        return not isinstance(given, np.ndarray) or np.may_share_memory(A, given)
     return not isinstance(given, np.ndarray)  # put on the device from the host: a copy

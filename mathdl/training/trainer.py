@@ -173,7 +173,7 @@ class Trainer:
         if early_stopping is not None:
             self._check_monitor(early_stopping, validates=validation_data is not None)
         rows = self._enter(X, Y, sample_weight, class_weight)
-        source = self.model.source(rows)
+        source = self.model.source(rows, (X, Y, sample_weight))
         validation = None if validation_data is None else self._enter_validation(*validation_data)
         batches = Minibatches(source.n, self.batch_size, self.seed, self.shuffle)
         self._check_running_epoch(len(batches))
