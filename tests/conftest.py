@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -20,6 +21,8 @@ settings.register_profile(
     "mathdl", max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("mathdl")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
 
 BACKENDS = {"numpy": "cpu", "strict": "strict"}
 if os.environ.get("MATHDL_TEST_CUDA") == "1" or arrays.backend("cupy").why_unusable() is None:

@@ -59,23 +59,28 @@ def self_test(mutants: Sequence[Mutant], workers: int | None = None) -> Iterator
     for mutant in mutants:
         if mutant.expected is not None and mutant.expected not in PROPOSITIONS:
             raise UsageError(f"mutant {mutant.name}: expected names no proposition: {mutant.expected!r}")
+    # Found before the threads start: `concerned` parses modules, and ast.parse of Python 3.11 is not safe in threads.
+    propositions = [_propositions(mutant) for mutant in mutants]
     pool = ThreadPoolExecutor(workers or os.cpu_count())
     try:
-        for verdict in pool.map(_try, mutants, sources):
+        for verdict in pool.map(_try, mutants, sources, propositions):
             yield _if_the_code_passes(verdict)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _try(mutant: Mutant, sources: dict[str, str]) -> Verdict:
-    start = perf_counter()
+def _propositions(mutant: Mutant) -> list[str]:
+    """What the mutant is tried against: the proposition expected to refuse it first."""
     ids = concerned(mutant.modules, PROPOSITIONS)
-    if mutant.expected is not None:
-        ids = list(dict.fromkeys([mutant.expected, *ids]))
+    return ids if mutant.expected is None else list(dict.fromkeys([mutant.expected, *ids]))
+
+
+def _try(mutant: Mutant, sources: dict[str, str], ids: Sequence[str]) -> Verdict:
+    start = perf_counter()
     if not ids:
         return Verdict(mutant, None, 0.0, f"no proposition speaks of {', '.join(mutant.modules)}")
     try:
-        done = _run_trial({"sources": sources, "propositions": ids})
+        done = _run_trial({"sources": sources, "propositions": list(ids)})
     except subprocess.TimeoutExpired:
         return Verdict(mutant, None, perf_counter() - start, f"given up after {LIMIT} s")
     if done.returncode != 0:
