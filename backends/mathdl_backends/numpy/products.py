@@ -16,7 +16,7 @@ from mathdl_backends.numpy.pieces import Parts, each_piece, team
 from mathdl_backends.numpy.recording import as_one_call
 
 MOST_PIECES = 4
-SMALLEST_PIECE = 1_500_000
+SMALLEST_PIECE = 300_000
 """Multiply-adds below which handing a piece to another thread costs more than it saves."""
 
 _ALIGNED = 16
