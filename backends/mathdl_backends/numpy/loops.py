@@ -110,7 +110,8 @@ def _reduce(ufunc: Any, A: Any, axis: Any, out: Any) -> Group | None:
         return None
     outer, terms, inner = prod(A.shape[: axes[0]]), prod(A.shape[axes[0] : axes[-1] + 1]), prod(A.shape[axes[-1] + 1 :])
     size = A.itemsize
-    group = Group((outer, inner), pieces(outer, inner))
+    by_rows = [(rows, slice(0, inner)) for rows in row_ranges(outer, terms * inner)]
+    group = Group((outer, inner), by_rows if outer > 1 else pieces(1, inner))
     strides = [(inner * size, size), (terms * inner * size, size)]
     about = partial(_loop, loop, [out, A], strides, (terms, inner * size, _REDUCED[ufunc], size))
     return _one_op(group, "REDUCE", [A], out, about, A.size, inner)
@@ -167,7 +168,7 @@ def _argmax(A: Any, axis: Any, out: Any) -> Group | None:
         return None
     if out.dtype != np.int64 or out.shape != A.shape[:1] or A.size == 0 or not out.flags.c_contiguous:
         return None
-    group = Group((1, len(out)), pieces(1, len(out)))
+    group = Group((1, len(out)), [(slice(0, 1), part) for part in row_ranges(len(out), A.shape[1])])
     return _one_op(group, "ARGMAX", [A], out, None, A.size, A.shape[1], A.dtype == np.float64)
 
 
