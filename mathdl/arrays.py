@@ -28,6 +28,8 @@ Tree: TypeAlias = Mapping[Any, Any]
 
 _backend_of: dict[type, mathdl_backends.Backend] = {}
 _namespace_of: dict[type, Any] = {}
+_name_of: dict[type, str | None] = {}
+"""What is known of a type: looked up once, for predicting one row looks three times."""
 
 
 def backend(name: str) -> mathdl_backends.Backend:
@@ -56,11 +58,11 @@ def backend_of(A: Array) -> mathdl_backends.Backend:
 
 def _backend_name(kind: type) -> str | None:
     """The name of the backend that arrays of this type belong to; a subclass belongs where its base does."""
-    for base in kind.__mro__:
-        for name in (base.__module__, base.__module__.partition(".")[0]):
-            if name in mathdl_backends.ARRAYS_FROM:
-                return mathdl_backends.ARRAYS_FROM[name]
-    return None
+    if kind not in _name_of:
+        known = mathdl_backends.ARRAYS_FROM
+        names = (name for base in kind.__mro__ for name in (base.__module__, base.__module__.partition(".")[0]))
+        _name_of[kind] = next((known[name] for name in names if name in known), None)
+    return _name_of[kind]
 
 
 def namespace(A: Array) -> Any:

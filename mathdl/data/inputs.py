@@ -69,15 +69,24 @@ def first_non_finite(A: Array) -> tuple[int, ...] | None:
     if not xp.isdtype(A.dtype, "real floating"):
         return None
     for rows in row_chunks(A.shape):
-        finite = xp.isfinite(A[rows, ...])
-        if not bool(xp.all(finite)):
-            flat = int(xp.argmin(xp.reshape(xp.astype(finite, xp.int8), (-1,))))
-            index: list[int] = []
-            for size in reversed(finite.shape):
-                flat, place = divmod(flat, size)
-                index.insert(0, place)
-            return (rows.start + index[0], *index[1:])
+        found = _first_non_finite(A[rows, ...])
+        if found is not None:
+            return (rows.start + found[0], *found[1:])
     return None
+
+
+def _first_non_finite(A: Array) -> tuple[int, ...] | None:
+    """`first_non_finite` of real numbers that are in memory, all at once."""
+    xp = namespace(A)
+    finite = xp.isfinite(A)
+    if bool(xp.all(finite)):
+        return None
+    flat = int(xp.argmin(xp.reshape(xp.astype(finite, xp.int8), (-1,))))
+    index: list[int] = []
+    for size in reversed(finite.shape):
+        flat, place = divmod(flat, size)
+        index.insert(0, place)
+    return tuple(index)
 
 
 def column_names(X: Any) -> Sequence[str]:
@@ -97,7 +106,7 @@ def _as_array(name: str, A: Any) -> Array:
     unfit = UNFIT.get(_kind(array))
     if unfit is not None:
         raise DataError(f"{name} must hold numbers, found {unfit} (dtype {array.dtype}){_unfit_place(A, array)}")
-    if str(array.dtype).endswith("float16"):
+    if _is_half(array):
         warnings.warn(f"{name} is float16, and is cast up: mathdl computes in float32 or float64", stacklevel=3)
         array = _cast(array, "float32")
     return array
@@ -122,6 +131,12 @@ def _kind(array: Array) -> str:
     if isinstance(array, np.ndarray) or is_on_file(array):
         return str(array.dtype.kind)
     return "c" if namespace(array).isdtype(array.dtype, "complex floating") else "f"
+
+
+def _is_half(array: Array) -> bool:
+    if isinstance(array, np.ndarray):
+        return bool(array.dtype == np.float16)
+    return str(array.dtype).endswith("float16")  # bfloat16 is one, too
 
 
 def _cast(A: Array, dtype: str | None) -> Array:
@@ -164,7 +179,7 @@ def _check_finite(name: str, A: Array, dtype: str | None, columns: Sequence[str]
         return
     for rows in row_chunks(A.shape):
         with np.errstate(over="ignore"):
-            found = first_non_finite(_cast(_read(A, rows), dtype))
+            found = _first_non_finite(_cast(_read(A, rows), dtype))
         if found is not None:
             index = (rows.start + found[0], *found[1:])
             value = float(A[index])

@@ -86,16 +86,16 @@ class Model:
         """
         home = arrays.device_of(X) if is_array(X) else arrays.device("cpu")
         X = self.network.check_shape(self.params, as_arrays(X, dtype=self.params.dtype)[0])
-        device, rows = self.params.device, list(Minibatches(X.shape[0], batch_size))
+        device, chunks = self.params.device, Minibatches(X.shape[0], batch_size)
 
         def outputs_of(k: int) -> Array:
-            return self._finish(self.objective.forward(self.params, self.prepare(X[rows[k], ...]), self._contexts))
+            return self._finish(self.objective.forward(self.params, self.prepare(X[chunks[k], ...]), self._contexts))
 
         with device.active():
-            if len(rows) == 1:
+            if len(chunks) == 1:
                 return home.put(outputs_of(0))
-            with device.backend.execution(device.handle, None, len(rows), False) as execution:
-                parts = execution.map(outputs_of, len(rows))
+            with device.backend.execution(device.handle, None, len(chunks), False) as execution:
+                parts = execution.map(outputs_of, len(chunks))
             return home.put(concatenated(parts))
 
     def evaluate(self, X: Any, Y: Any, sample_weight: Any = None, workers: int | None = None) -> dict[str, float]:
