@@ -93,7 +93,8 @@ def to_host(A: SymbolicArray) -> Any:
     """Numbers in the dtype of A if all entries are; else the entries, a NumPy array of expressions."""
     if A.is_real and not all(entry.is_number for entry in A.entries.flat):
         return A.entries
-    return A.entries.astype(A.dtype)
+    with np.errstate(invalid="ignore"):  # NumPy 2.1 warns of an entry that is NaN
+        return A.entries.astype(A.dtype)
 
 
 def from_host(A: Any, handle: Any, dtype: str | None = None) -> SymbolicArray:
