@@ -23,6 +23,7 @@ from mathdl.arrays import Array, Shape, like, namespace
 from mathdl.errors import UsageError, shape_mismatch
 from mathdl.losses.loss import Kind, Loss, as_dtype_of
 from mathdl.losses.targets import categorical_targets
+from mathdl.primitive import primitive
 
 
 class CategoricalCrossEntropyCache(NamedTuple):
@@ -95,17 +96,30 @@ def categorical_cross_entropy_labels_forward(
     Z: Array, labels: Array
 ) -> tuple[Array, CategoricalCrossEntropyLabelsCache]:
     """(ℓ, cache) of logits Z (B, l) and labels y (B,): the form above with one-hot rows, in fewer passes."""
-    xp = namespace(Z)
-    S, E, T = shifted_exponentials(Z)
-    B, l = Z.shape
-    picked = xp.take(xp.reshape(S, (-1,)), labels + xp.arange(0, B * l, l, **like(labels)), axis=0)
-    return xp.log(T) - picked[:, None], CategoricalCrossEntropyLabelsCache(E, T, labels)
+    losses, E, T = categorical_cross_entropy_labels_terms(Z, labels)
+    return losses, CategoricalCrossEntropyLabelsCache(E, T, labels)
 
 
 def categorical_cross_entropy_labels_backward(dlosses: Array, cache: CategoricalCrossEntropyLabelsCache) -> Array:
     """dZ = dℓ (softmax(Z) − Y) with Y one-hot."""
-    dZ = cache.E / cache.T
-    dZ -= one_hot(cache.labels, dZ)
+    return categorical_cross_entropy_labels_slopes(cache.E, cache.T, cache.labels, dlosses)
+
+
+@primitive
+def categorical_cross_entropy_labels_terms(Z: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """(ℓ, E, T) of logits and labels: log T_i − S_{i, y_i}, and what `shifted_exponentials` says."""
+    xp = namespace(Z)
+    S, E, T = shifted_exponentials(Z)
+    B, l = Z.shape
+    picked = xp.take(xp.reshape(S, (-1,)), labels + xp.arange(0, B * l, l, **like(labels)), axis=0)
+    return xp.log(T) - picked[:, None], E, T
+
+
+@primitive
+def categorical_cross_entropy_labels_slopes(E: Array, T: Array, labels: Array, dlosses: Array) -> Array:
+    """dℓ_i (E_ij / T_i − [y_i = j])."""
+    dZ = E / T
+    dZ -= one_hot(labels, dZ)
     dZ *= dlosses
     return dZ
 

@@ -14,9 +14,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from mathdl.errors import DeviceError, MissingExtraError, OutOfMemoryError
-from mathdl_backends.cupy import fusing
+from mathdl_backends.cupy import elementwise, fusing, sums
 from mathdl_backends.cupy.execution import GraphExecution
-from mathdl_backends.cupy.sums import KERNELS
 
 NAME = "cupy"
 MAX_SHARDS = 1
@@ -57,7 +56,7 @@ def _require() -> None:
 
 
 def kernels() -> Mapping[str, Any]:
-    return KERNELS
+    return sums.KERNELS | elementwise.KERNELS
 
 
 def fuse(primitive: Any) -> Any:
@@ -114,6 +113,20 @@ def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
 def active(handle: Any) -> Iterator[None]:
     with _out_of_memory(f"cuda:{handle.id} has no memory left"), handle:
         yield
+
+
+@contextmanager
+def aside(handle: Any) -> Iterator[None]:
+    """CuPy copies from the host through pinned memory, in the order of a stream: this one is the copies' own."""
+    with active(handle), _stream_aside(handle.id) as stream:
+        yield
+        stream.synchronize()
+
+
+@cache
+def _stream_aside(index: int) -> Any:
+    """On the current device, which is `index`."""
+    return _cupy().cuda.Stream(non_blocking=True)
 
 
 @contextmanager
