@@ -96,6 +96,11 @@ class Device:
         context: AbstractContextManager[Any] = self.backend.active(self.handle)
         return context
 
+    def aside(self) -> AbstractContextManager[Any]:
+        """A context for what a thread puts on this device while others compute there; at its end all of it is there."""
+        context: AbstractContextManager[Any] = self.backend.aside(self.handle)
+        return context
+
     def put(self, A: Array, dtype: str | None = None) -> Array:
         """A (on any device) as an array on this one, cast to `dtype` if given; no copy where none is needed."""
         if backend_of(A) is self.backend and self.backend.lives_on(A, self.handle):

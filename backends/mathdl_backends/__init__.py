@@ -118,6 +118,10 @@ class Backend(Protocol):
         """A context in which the device is the current one."""
         ...
 
+    def aside(self, handle: Any) -> AbstractContextManager[Any]:
+        """A context for what a thread puts on the device while others compute there: at its end all of it is there."""
+        ...
+
     def execution(self, handle: Any, workers: int | None, shards: int, couples_instances: bool) -> Execution:
         """An `Execution` on the device for steps that are cut into `shards` shards."""
         ...

@@ -151,5 +151,8 @@ def active(handle: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+aside = active  # a thread needs nothing more
+
+
 def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> _StrictExecution:
     return _StrictExecution(workers, shards, couples_instances)

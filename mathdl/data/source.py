@@ -1,4 +1,4 @@
-"""Sources of rows for training: on the device at once, or streamed from a memory map, a minibatch at a time.
+"""Sources of rows for training: on the device at once, or streamed to it, a minibatch at a time.
 
 A source holds X (n, …), Y and the weights w (n,) or None, as the steps read them: checked, standardized, cast.
 `minibatch(B)` gives the buffers that minibatches of B instances are read through.
@@ -7,6 +7,7 @@ A source holds X (n, …), Y and the weights w (n,) or None, as the steps read t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from typing import Any, Protocol, TypeAlias
 
@@ -138,7 +139,7 @@ class _GatheredInStep:
 
 
 class Streamed:
-    """Rows of a memory map: read, prepared and sent to the device one minibatch at a time."""
+    """Rows that stay in a file or on the host: read, prepared and sent to the device one minibatch at a time."""
 
     def __init__(
         self,
@@ -153,9 +154,10 @@ class Streamed:
         self.X, self.Y, self.weights = X, Y, weights
         self.device = device
         self._prepare, self._prepare_targets = prepare, prepare_targets
+        self._reader = ThreadPoolExecutor(1, "mathdl-reader")
 
     def minibatch(self, B: int, M: int = 1) -> Minibatch:
-        return _ReadBeforeStep(self)
+        return _ReadAhead(self, B)
 
     def refilled(self, other: Source) -> bool:
         return False
@@ -164,34 +166,57 @@ class Streamed:
         return self.read(np.arange(first, end))
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """These rows, on the device. They are read in the order of the file."""
+        """These rows, on the device, in arrays that nobody else holds. They are read in the order of the file."""
         order = np.argsort(rows, kind="stable")
         back = np.argsort(order, kind="stable")
         X, Y = np.asarray(self.X[rows[order]])[back], np.asarray(self.Y[rows[order]])[back]
         weights = None if self.weights is None else self.device.put(self.weights[rows])
         return self._prepare(X), self._prepare_targets(Y), weights
 
+    def reading(self, rows: NDArray[np.int64]) -> Future[Batch]:
+        """These rows, read by a thread beside the steps that run."""
+        return self._reader.submit(self._read_aside, rows)
 
-class _ReadBeforeStep:
+    def _read_aside(self, rows: NDArray[np.int64]) -> Batch:
+        with self.device.aside():
+            return self.read(rows)
+
+
+class _ReadAhead:
+    """Buffers that stay; while the steps on one minibatch run, the next is read into others."""
+
     ahead = False
 
-    def __init__(self, source: Streamed) -> None:
+    def __init__(self, source: Streamed, B: int) -> None:
         self._source = source
+        self._buffers = source.read(np.arange(B))
         self._rows: Sequence[NDArray[np.int64]] = ()
-        self._batch: Batch
+        self._coming: tuple[int, Future[Batch]] | None = None
+        self._read: Batch | None = None
+        """Kept until the next is there: a device may still copy from it."""
 
     def begin(self, rows: Sequence[NDArray[np.int64]]) -> None:
-        self._rows = rows
+        self._rows, self._coming = rows, None
 
     def fetch(self, m: int) -> None:
-        self._batch = self._source.read(self._rows[m])
+        if self._coming is not None and self._coming[0] == m:
+            batch = self._coming[1].result()
+        else:
+            batch = self._source.read(self._rows[m])
+        self._coming = (m + 1, self._source.reading(self._rows[m + 1])) if m + 1 < len(self._rows) else None
+        for buffer, values in zip(self._buffers, batch, strict=True):
+            if buffer is not None:
+                buffer[...] = values
+        self._read = batch
 
     def load(self, at: Array) -> None:
         return None
 
     def take(self, first: int, end: int) -> Batch:
-        X, Y, weights = self._batch
+        X, Y, weights = self._buffers
         return X[first:end, ...], Y[first:end, ...], None if weights is None else weights[first:end]
 
     def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
-        return self
+        twin, (X, Y, weights) = copy(self), self._buffers
+        twin._buffers = view(X), view(Y), None if weights is None else view(weights)
+        return twin

@@ -25,7 +25,7 @@ from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
 from mathdl.data.weights import ClassWeight, class_weights, sample_weights
-from mathdl.errors import DataError, FileFormatError, MathdlError, UnknownNameError, UsageError
+from mathdl.errors import DataError, FileFormatError, MathdlError, OutOfMemoryError, UnknownNameError, UsageError
 from mathdl.layers.layer import Context, Layer
 from mathdl.losses import LOSSES, Loss
 from mathdl.network import Network, Parameters
@@ -157,19 +157,28 @@ class Model:
         raise UsageError("class_weight is for one class of several, or one yes or no; use sample_weight instead")
 
     def source(self, rows: Rows, given: Sequence[Any] | None = None) -> Source:
-        """These rows, ready to train or evaluate on: in memory, or streamed if X is a memory map.
+        """These rows, ready to train or evaluate on: on the device; streamed if X is a memory map, or too large for it.
 
         `given` is what the caller gave, whose memory is not to be written to (None: the rows are the caller's).
         """
-        X, _, targets, weights = rows
-        device, dtype = self.params.device, self.params.dtype
-        if is_on_file(X):
-            weights = None if weights is None else weights.astype(dtype)
-            return Streamed(X, targets, weights, device, self.prepare, self.prepare_targets)
+        if is_on_file(rows.X):
+            return self._streamed(rows)
+        try:
+            return self._in_memory(rows, (rows.X, rows.Y, rows.weights) if given is None else given)
+        except OutOfMemoryError:
+            if not isinstance(rows.X, np.ndarray):
+                raise  # it lies on a device: there is nothing to stream from
+        return self._streamed(rows)
+
+    def _streamed(self, rows: Rows) -> Streamed:
+        weights = None if rows.weights is None else rows.weights.astype(self.params.dtype)
+        return Streamed(rows.X, rows.targets, weights, self.params.device, self.prepare, self.prepare_targets)
+
+    def _in_memory(self, rows: Rows, theirs: Sequence[Any]) -> InMemory:
+        device, weights = self.params.device, rows.weights
         with device.active():
-            put_weights = None if weights is None else device.put(weights, dtype)
-            arrays = self.prepare(X), self.prepare_targets(targets), put_weights
-            theirs = (X, rows.Y, weights) if given is None else given
+            put_weights = None if weights is None else device.put(weights, self.params.dtype)
+            arrays = self.prepare(rows.X), self.prepare_targets(rows.targets), put_weights
             own = [A for A in arrays if not any(_may_be_of_others(A, each) for each in theirs)]
             return InMemory(*arrays, device, own)
 

@@ -7,9 +7,10 @@ own) may change in ways that nobody sees from outside: then every `fit` begins a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mathdl.arrays import Vector
 from mathdl.data.source import Source
 from mathdl.layers.chain import walk
 from mathdl.training.step import Step
@@ -39,30 +40,29 @@ def prepare(before: Prepared | None, trainer: Trainer, source: Source) -> Prepar
     return Prepared(_steps(trainer, source), source, given)
 
 
+def make_step(trainer: Trainer, source: Source, B: int, M: int = 1, gradients: Sequence[Vector] = ()) -> Step:
+    """A step on minibatches of B instances, M at most that follow one another."""
+    model, params = trainer.model, trainer.params
+    return Step(
+        model.objective,
+        params,
+        trainer.optimizer,
+        trainer.slots or {},
+        trainer.network.plan(params.input_shape, B, trainer.dtype, params.device.name),
+        source.minibatch(B, M),
+        model.objective.metrics(model.target_scale()),
+        trainer.workers,
+        gradients,
+        M,
+    )
+
+
 def _steps(trainer: Trainer, source: Source) -> dict[int, Step]:
     """The whole minibatches, and the last if it is short."""
-    model, params = trainer.model, trainer.params
     B = min(trainer.batch_size, source.n)
-    metrics = model.objective.metrics(model.target_scale())
-    steps: dict[int, Step] = {}
-    for size, M in [(B, source.n // B), (source.n % B, 1)]:
-        if size == 0:
-            continue
-        plan = trainer.network.plan(params.input_shape, size, trainer.dtype, params.device.name)
-        gradients = steps[B].gradients if steps else ()
-        steps[size] = Step(
-            model.objective,
-            params,
-            trainer.optimizer,
-            trainer.slots or {},
-            plan,
-            source.minibatch(size, M),
-            metrics,
-            trainer.workers,
-            gradients,
-            M,
-        )
-    return steps
+    steps = {B: make_step(trainer, source, B, source.n // B)}
+    short = source.n % B
+    return steps | ({short: make_step(trainer, source, short, 1, steps[B].gradients)} if short else {})
 
 
 def _are_ours(trainer: Trainer) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from mathdl import random
 from mathdl.arrays import Array, Tree, Vector, flatten_tree, map_tree
 from mathdl.data.source import Minibatch
 from mathdl.layers.chain import Path, walk
-from mathdl.layers.layer import NOTHING, Cache, same
+from mathdl.layers.layer import NOTHING, Cache
 from mathdl.network import Network, Parameters
 from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
@@ -159,6 +159,11 @@ class Step:
                 return done
         return count
 
+    def attempt(self) -> None:
+        """Forward and backward on the first minibatch, and no update: to see whether there is the memory for it."""
+        self.rows.fetch(0)
+        self._parts[0]()
+
     def about(self) -> str:
         """How steps run by now: call by call, or as one program or graph, and of how many parts."""
         how: str = self.execution.about(*self._parts)
@@ -172,7 +177,7 @@ class Step:
 
     def _tasks(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """The gradient, and what follows it, in the form that the execution runs again and again."""
-        recorded, G = self.execution.recorded if self.rows.ahead else _as_it_is, self.gradients[0].vector
+        recorded, G = self.execution.recorded, self.gradients[0].vector
         if len(self.plan.cuts) > 1:
             self._shards = [
                 recorded(partial(self._shard, shard), [self.gradients[shard].vector])
@@ -285,10 +290,6 @@ class Step:
         new.vector[...] = state.vector
         for l in self.stateful:
             _assign(new.tree[l], network.chain[l].new_state(state.tree[l], tape[l]), (l,), network)
-
-
-def _as_it_is(make: Callable[[Callable[[Array], Array]], Callable[[], Any]], writes: Sequence[Array]) -> Any:
-    return make(same)
 
 
 class _Part(NamedTuple):

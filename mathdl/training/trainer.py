@@ -23,7 +23,7 @@ from mathdl.data import Minibatches, Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import Source
 from mathdl.data.weights import ClassWeight
-from mathdl.errors import DataError, MathdlError, UsageError, integer, unknown_name
+from mathdl.errors import DataError, MathdlError, OutOfMemoryError, UsageError, integer, unknown_name
 from mathdl.losses import Loss
 from mathdl.network import DTYPES, Network, Parameters
 from mathdl.objective import Objective
@@ -38,6 +38,7 @@ from mathdl.training.model import Model, Rows
 from mathdl.training.pace import Pace
 from mathdl.training.prepared import Prepared, prepare
 from mathdl.training.progress import Progress, progress
+from mathdl.training.room import advice
 from mathdl.training.step import EpochTable, Step, epoch_table, penalties, penalty
 
 Order = Sequence[NDArray[np.int64]]
@@ -160,12 +161,13 @@ class Trainer:
     ) -> History:
         """Train for `epochs` more epochs; the history of all of them.
 
-        X (n, …) and Y: arrays, lists or frames; a NumPy memory map is streamed. Checked here, once: shapes, labels,
-        finiteness (`DataError`, `ShapeError`). w = sample weight × class weight; `class_weight` is {class: weight} or
-        "balanced". `validation_data` is (X, Y) or (X, Y, weights), evaluated after each epoch. Ctrl-C stops after the
-        running minibatch, and the next `fit` goes on from there; a second Ctrl-C stops at once.
+        X (n, …) and Y: arrays, lists or frames; a NumPy memory map is streamed, and so is what the device has no room
+        for. Checked here, once: shapes, labels, finiteness (`DataError`, `ShapeError`). w = sample weight × class
+        weight; `class_weight` is {class: weight} or "balanced". `validation_data` is (X, Y) or (X, Y, weights),
+        evaluated after each epoch. Ctrl-C stops after the running minibatch, and the next `fit` goes on from there; a
+        second Ctrl-C stops at once.
         Raises `NonFiniteError` with the address of the first non-finite number if J is not finite; θ is then as it was
-        before that minibatch.
+        before that minibatch. `OutOfMemoryError` names the largest `batch_size` of which a step fits on the device.
         """
         last = self.epoch + integer("epochs", epochs, least=0)
         if validation_data is not None and len(validation_data) not in (2, 3):
@@ -180,29 +182,14 @@ class Trainer:
         if self.best is not None and self.history.stopped == "early stopping":
             self.best.waited = 0  # the patience begins anew
         self.history.stopped = None
-        with ExitStack() as stack:
-            stack.enter_context(self.params.device.active())
-            prepared = self._prepared = prepare(self._prepared, self, source)
-            for step in prepared.steps.values():
-                stack.enter_context(step)
-            pace = Pace()
-            interrupt = stack.enter_context(InterruptAfterMinibatch())
-            bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
-            while self.epoch < last and self.history.stopped is None:
-                order = batches.rows(self.epoch)
-                self._seen = (rows, order)
-                begun = perf_counter()
-                if not self._run_epoch(prepared.steps, order, rows, pace, bar, interrupt):
-                    self.history.stopped = "interrupted"
-                    break
-                row = self._end_epoch(rows, validation, order, begun)
-                bar.epoch(row)
-                if early_stopping is not None and self._is_over(early_stopping, row):
-                    self.history.stopped = "early stopping"
-                if any([callback(self, row) for callback in callbacks]):
-                    self.history.stopped = self.history.stopped or "callback"
-                if interrupt.asked:
-                    self.history.stopped = self.history.stopped or "interrupted"
+        out_of_memory = ""
+        try:
+            self._run_epochs(source, rows, validation, batches, last, early_stopping, callbacks, verbose)
+        except OutOfMemoryError as error:
+            out_of_memory = str(error)  # and no more: the error holds the arrays of the step
+        if out_of_memory:
+            self._prepared = None
+            raise OutOfMemoryError(f"{out_of_memory}. {advice(self, source)}")
         if early_stopping is not None and early_stopping.restore_best and self.history.stopped != "interrupted":
             self._restore_best()
         return self.history
@@ -257,6 +244,42 @@ class Trainer:
         shape = tuple(int(d) for d in X.shape[1:])
         params = self.network.initialize(shape, self.seed, arrays.device(self.device, X).name, self.dtype)
         return Model(self.network, params, self.loss)
+
+    def _run_epochs(
+        self,
+        source: Source,
+        rows: Rows,
+        validation: tuple[Rows, Source] | None,
+        batches: Minibatches,
+        last: int,
+        early_stopping: EarlyStopping | None,
+        callbacks: Sequence[Callback],
+        verbose: bool | None,
+    ) -> None:
+        """The epochs up to `last`, unless something stops them: `history.stopped` says what."""
+        with ExitStack() as stack:
+            stack.enter_context(self.params.device.active())
+            prepared = self._prepared = prepare(self._prepared, self, source)
+            for step in prepared.steps.values():
+                stack.enter_context(step)
+            pace = Pace()
+            interrupt = stack.enter_context(InterruptAfterMinibatch())
+            bar = stack.enter_context(progress(verbose, self.epoch, last, self.m, len(batches)))
+            while self.epoch < last and self.history.stopped is None:
+                order = batches.rows(self.epoch)
+                self._seen = (rows, order)
+                begun = perf_counter()
+                if not self._run_epoch(prepared.steps, order, rows, pace, bar, interrupt):
+                    self.history.stopped = "interrupted"
+                    break
+                row = self._end_epoch(rows, validation, order, begun)
+                bar.epoch(row)
+                if early_stopping is not None and self._is_over(early_stopping, row):
+                    self.history.stopped = "early stopping"
+                if any([callback(self, row) for callback in callbacks]):
+                    self.history.stopped = self.history.stopped or "callback"
+                if interrupt.asked:
+                    self.history.stopped = self.history.stopped or "interrupted"
 
     def _run_epoch(
         self,

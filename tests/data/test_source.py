@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import current_thread, main_thread
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,77 @@ def test_rows_in_memory_are_read_through_a_buffer_that_stays(backend, tmp_path):
     load(minibatch, backend, [6, 7])
     assert minibatch._rows is buffer
     np.testing.assert_array_equal(host(minibatch.take(0, 2)[0]), X[6:8])
+
+
+@pytest.mark.parametrize("kind", ["streamed"])
+def test_streamed_rows_are_read_through_buffers_that_stay(kind, backend, tmp_path):
+    found, X, Y, w = source(kind, backend, tmp_path)
+    minibatch = found.minibatch(2)
+    before = minibatch.take(0, 2)
+    load(minibatch, backend, [4, 5])
+    load(minibatch, backend, [6, 7])
+    for buffer, expected in zip(before, (X, Y, w), strict=True):
+        np.testing.assert_array_equal(host(buffer), expected[6:8])
+
+
+class Watched:
+    """X of N rows, that says which rows were asked for, and by which thread."""
+
+    shape = (N, 2)
+
+    def __init__(self):
+        self.asked = []
+
+    def __getitem__(self, rows):
+        self.asked.append((np.asarray(rows).tolist(), current_thread() is main_thread()))
+        return np.arange(2 * N, dtype="float32").reshape(N, 2)[rows]
+
+
+def watched(backend):
+    file = Watched()
+    streamed = Streamed(file, np.arange(N), None, backend, backend.put, backend.put)
+    minibatch = streamed.minibatch(2)
+    file.asked.clear()
+    return file, minibatch
+
+
+def test_the_next_minibatch_is_read_while_steps_run(backend):
+    file, minibatch = watched(backend)
+    minibatch.begin([np.array(rows) for rows in ([0, 1], [2, 3], [4, 5])])
+    minibatch.fetch(0)
+    minibatch._coming[1].result(60)
+    assert file.asked == [([0, 1], True), ([2, 3], False)]
+    np.testing.assert_array_equal(host(minibatch.take(0, 2)[1]), [0, 1])  # what steps read is left alone
+    minibatch.fetch(1)
+    minibatch.fetch(2)
+    assert [rows for rows, _ in file.asked] == [[0, 1], [2, 3], [4, 5]]  # each once, and none after the last
+    np.testing.assert_array_equal(host(minibatch.take(0, 2)[1]), [4, 5])
+
+
+def test_minibatches_may_be_fetched_in_any_order(backend):
+    _, minibatch = watched(backend)
+    rows = [np.array([m, m + 1]) for m in range(4)]
+    minibatch.begin(rows)
+    for m in (2, 0, 1, 3, 3):
+        minibatch.fetch(m)
+        np.testing.assert_array_equal(host(minibatch.take(0, 2)[1]), rows[m])
+    minibatch.begin(rows[::-1])
+    minibatch.fetch(1)
+    np.testing.assert_array_equal(host(minibatch.take(0, 2)[1]), rows[2])
+
+
+def test_an_error_of_reading_is_raised_by_the_fetch(backend):
+    class Broken(Watched):
+        def __getitem__(self, rows):
+            if 5 in rows:
+                raise OSError("the disk is gone")
+            return super().__getitem__(rows)
+
+    minibatch = Streamed(Broken(), np.arange(N), None, backend, backend.put, backend.put).minibatch(2)
+    minibatch.begin([np.array([0, 1]), np.array([4, 5])])
+    minibatch.fetch(0)
+    with pytest.raises(OSError, match="the disk is gone"):
+        minibatch.fetch(1)
 
 
 def test_a_file_is_read_in_its_order(tmp_path, backend):

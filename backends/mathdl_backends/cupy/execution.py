@@ -190,9 +190,7 @@ class GraphExecution:
         try:
             yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"cuda:{self._handle.id} has no memory left for this step; use a smaller batch_size ({error})"
-            ) from error
+            raise OutOfMemoryError(f"cuda:{self._handle.id} has no memory left for this step ({error})") from error
 
 
 def _count(xp: Any, J: Any, finite: Any, good: Any) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_SHARDS",
     "NAME",
     "active",
+    "aside",
     "device",
     "device_name",
     "execution",
@@ -76,6 +77,9 @@ def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
 
 def active(handle: Any) -> AbstractContextManager[Any]:
     return nullcontext()
+
+
+aside = active  # a thread needs nothing more
 
 
 def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> ShardedExecution:

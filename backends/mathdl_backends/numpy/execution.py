@@ -97,8 +97,8 @@ class ShardedExecution:
             return f"call by call, in {self.shards} shards"
         tasks = [task for task in (gradient, update) if isinstance(task, RecordedTask)]
         refused = [task.refused for task in tasks if task.refused is not None]
-        if refused or not tasks:
-            return f"call by call: {refused[0] if refused else 'minibatches are streamed'}"
+        if refused:
+            return f"call by call: {refused[0]}"
         calls = " + ".join(str(task.calls) for task in tasks)
         if all(task.program is not None for task in tasks):
             return f"one program of compiled code, made of {calls} calls"

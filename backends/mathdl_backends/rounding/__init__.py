@@ -40,6 +40,7 @@ __all__ = [
     "active",
     "analysis",
     "array",
+    "aside",
     "device",
     "device_name",
     "execution",
@@ -107,6 +108,9 @@ def from_host(A: Any, handle: Any, dtype: str | None = None) -> RoundedArray:
 
 def active(handle: Any) -> AbstractContextManager[Any]:
     return nullcontext()
+
+
+aside = active  # a thread needs nothing more
 
 
 def execution(handle: Any, workers: int | None, shards: int, couples_instances: bool) -> SerialExecution:
