@@ -134,6 +134,17 @@ def test_pooling_has_the_bits_of_the_reference(geometry, B, k, dtype, seed):
         )
 
 
+def test_sums_are_made_in_the_order_of_the_reference():
+    """Three windows meet in each element, or (max) in those that are the largest of all three."""
+    A, line = normal(4, 9, 16, dtype="float32"), Line(1, 3, 1, (0, 0))
+    A[:, 2::3] += 9
+    dZ = normal(4, 7, 16, dtype="float32", seed=1)
+    _, beats = elementwise.max_line(A, line)
+    cache = max_pool.MaxLineCache(beats, A.shape, line)
+    same(elementwise.max_line_backward(dZ, cache), max_pool.max_line_backward.reference(dZ.copy(), cache))
+    same(elementwise.sum_line_backward(dZ, line, 9), average_pool.sum_line_backward.reference(dZ, line, 9))
+
+
 def test_arrays_that_do_not_lie_row_after_row():
     A, line = spiced((2, 5, 4, 3), "float32", 1).transpose(0, 2, 1, 3), Line(1, 2, 1, (0, 0))
     assert not A.flags.c_contiguous
