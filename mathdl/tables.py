@@ -6,10 +6,11 @@ from mathdl.arrays import Array, namespace
 from mathdl.primitive import primitive
 
 
-def take_row(T: Array, at: Array) -> Array:
-    """T[at]: T (M, …), at (1,) → (…)."""
+@primitive
+def take_row(T: Array, at: Array, row: Array) -> None:
+    """row ← T[at]: T (M, …), at (1,), row (…)."""
     xp = namespace(T)
-    return xp.reshape(xp.take(T, at, axis=0), T.shape[1:])
+    row[...] = xp.reshape(xp.take(T, at, axis=0), T.shape[1:])
 
 
 @primitive

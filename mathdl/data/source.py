@@ -123,7 +123,7 @@ class _GatheredInStep:
         return None
 
     def load(self, at: Array) -> None:
-        self._rows[...] = take_row(self._table, at)
+        take_row(self._table, at, self._rows)
 
     def take(self, first: int, end: int) -> Batch:
         source, rows = self._source, self._rows[first:end]

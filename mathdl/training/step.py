@@ -226,9 +226,9 @@ class Step:
         self.cursor += 1
 
     def _load(self) -> None:
-        self.coefficients[...] = take_row(self.table.coefficients, self.cursor)
+        take_row(self.table.coefficients, self.cursor, self.coefficients)
         if self.keys.shape[0]:
-            self.keys[...] = take_row(self.table.keys, self.cursor)
+            take_row(self.table.keys, self.cursor, self.keys)
         self.rows.load(self.cursor)
 
     def _gradient(self, shard: int) -> _Part:

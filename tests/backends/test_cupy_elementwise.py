@@ -25,7 +25,14 @@ from mathdl.primitive import PRIMITIVES
 from mathdl_backends.cupy import elementwise, kernels
 from support import normal
 
-C_TYPES = {"float32": "float", "float64": "double", "int64": "long long", "int32": "int", "bool": "_Bool"}
+C_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "int64": "long long",
+    "int32": "int",
+    "uint32": "unsigned",
+    "bool": "_Bool",
+}
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -178,6 +185,25 @@ def test_the_loss_of_logits_that_are_not_numbers_is_none(bad):
         assert np.isnan(losses[1, 0])
 
 
+def test_a_row_is_taken_from_where_the_cursor_stands():
+    for T in (normal(3, 4, dtype="float32"), np.arange(12).reshape(3, 2, 2), np.ones((3, 0), "uint32")):
+        found, expected = np.zeros_like(T[0]), np.zeros_like(T[0])
+        for at in (2, 0, 1):
+            elementwise.take_row(T, np.array([at]), found)
+            tables.take_row.reference(T, np.array([at]), expected)
+            same(found, expected)
+        elementwise.take_row(T, np.array([3]), found)
+        same(found, expected)  # there is no such row, and nothing is read that is not the table's
+
+
+def test_finite_numbers_are_counted_up_to_the_first_that_is_not():
+    for dtype in ("float32", "float64"):
+        good = np.array([1, 0])
+        for J, expected in ((2, [1, 1]), (-0.0, [1, 2]), (np.nan, [0, 2]), (1, [0, 2]), (np.inf, [0, 2])):
+            elementwise.count_finite(np.array([J], dtype), good)
+            assert good.tolist() == expected
+
+
 def test_a_row_is_put_where_the_cursor_stands():
     for at in (0, 2, 3, -1):
         found, expected = normal(3, 4, dtype="float32"), normal(3, 4, dtype="float32")
@@ -195,7 +221,7 @@ def test_a_row_is_put_where_the_cursor_stands():
         ("sum_line_backward", (np.zeros((1, 2), "float16"), None, 2), "numbers of float16"),
         ("categorical_cross_entropy_labels_terms", (np.zeros((2, 65)), np.zeros(2, int)), "65 classes"),
         ("categorical_cross_entropy_labels_terms", (np.zeros((2, 0)), np.zeros(2, int)), "0 classes"),
-        ("put_row", (np.zeros((2, 3)), np.zeros(1, "int64"), np.zeros(3, "float32")), "float32 into float64"),
+        ("put_row", (np.zeros((2, 3)), np.zeros(1, "int64"), np.zeros(3, "float32")), "float64 and float32"),
         ("put_row", (np.zeros((2, 3)), np.zeros(1, "int32"), np.zeros(3)), "at int32"),
     ],
 )

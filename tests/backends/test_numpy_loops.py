@@ -150,7 +150,7 @@ def test_rows_of_tables(dtype):
     T, out, at = np.arange(35).reshape(5, 7).astype(dtype), np.zeros(7, dtype), np.array([3])
 
     def function(T, out, at):
-        out[...] = take_row(T, at)
+        take_row(T, at, out)
         out += 1
         put_row(T, at, out)
         at -= 1

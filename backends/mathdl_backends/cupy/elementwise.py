@@ -113,12 +113,31 @@ LABELS_SLOPES = Source(
     """,
 )
 
+TAKE_ROW = Source(
+    "take_row",
+    "raw T table, raw int64 at, int64 rows, int64 width",
+    "raw T row",
+    """
+    if (at[0] >= 0 && at[0] < rows) row[i] = table[at[0] * width + i];
+    """,
+)
+
 PUT_ROW = Source(
     "put_row",
     "raw T row, raw int64 at, int64 rows, int64 width",
     "raw T table",
     """
     if (at[0] >= 0 && at[0] < rows) table[at[0] * width + i] = row[i];
+    """,
+)
+
+COUNT_FINITE = Source(
+    "count_finite",
+    "raw T J",
+    "raw int64 good",
+    """
+    good[0] = good[0] && isfinite(J[i]);
+    good[1] = good[1] + good[0];
     """,
 )
 
@@ -177,9 +196,19 @@ def labels_slopes(E: Any, T: Any, labels: Any, dlosses: Any) -> Any:
     return dZ
 
 
+def take_row(T: Any, at: Any, row: Any) -> None:
+    """row ← T[at]."""
+    compiled(TAKE_ROW)(T, at, T.shape[0], row.size, row, size=row.size)
+
+
 def put_row(T: Any, at: Any, row: Any) -> None:
     """T[at] ← row."""
     compiled(PUT_ROW)(row, at, *T.shape, T, size=T.shape[1])
+
+
+def count_finite(J: Any, good: Any) -> None:
+    """good (2,): 1 as long as every J (1,) was finite, else 0; how many were, up to the first that was not."""
+    compiled(COUNT_FINITE)(J, good, size=1)
 
 
 def _empty() -> Any:
@@ -211,7 +240,7 @@ def _few_classes(Z: Any, labels: Any) -> str | None:
 
 
 def _one_dtype(T: Any, at: Any, row: Any) -> str | None:
-    return None if T.dtype == row.dtype and str(at.dtype) == "int64" else f"{row.dtype} into {T.dtype} at {at.dtype}"
+    return None if T.dtype == row.dtype and str(at.dtype) == "int64" else f"{T.dtype} and {row.dtype} at {at.dtype}"
 
 
 KERNELS = {
@@ -220,5 +249,6 @@ KERNELS = {
     "sum_line_backward": Kernel(sum_line_backward, _floats),
     "categorical_cross_entropy_labels_terms": Kernel(labels_terms, _few_classes),
     "categorical_cross_entropy_labels_slopes": Kernel(labels_slopes, _floats),
+    "take_row": Kernel(take_row, _one_dtype),
     "put_row": Kernel(put_row, _one_dtype),
 }

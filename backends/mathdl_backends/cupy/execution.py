@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mathdl.errors import OutOfMemoryError
+from mathdl_backends.cupy.elementwise import count_finite
 
 _WARM_UP = 2
 """Steps that run call by call before one is captured: kernels are compiled and loaded at their first call."""
@@ -47,9 +48,7 @@ class GraphExecution:
         self._warm = 0
         self._saved: list[Any] = []
         self._good: Any = None
-        """(2,): 1 as long as every J of the run was finite, else 0; how many were, up to the first that was not."""
-        self._finite: Any = None
-        """(1,): whether the last J was."""
+        """What `count_finite` says of the Js of a run."""
         self.refused: str | None = "MATHDL_CUDA_GRAPHS=0" if os.environ.get("MATHDL_CUDA_GRAPHS") == "0" else None
         """Why steps run call by call, if they do."""
 
@@ -116,9 +115,8 @@ class GraphExecution:
         """Whether the step is captured. Capturing runs nothing; where it fails, all is as it was."""
         xp = self._cupy
         self._good = xp.zeros((2,), dtype=xp.int64)
-        self._finite = xp.zeros((1,), dtype=xp.int64)
         self._saved = [xp.empty_like(A) for A in _distinct(gradient.writes, update.writes)]
-        _count(xp, J, self._finite, self._good)  # its kernels are compiled before the capture, too
+        count_finite(J, self._good)  # its kernel is compiled before the capture, too
         self._stream.synchronize()
         gc.collect()  # what is thrown away while capturing may be memory that somebody else's kernels still read
         error: Exception | None = None
@@ -126,7 +124,7 @@ class GraphExecution:
         self._stream.begin_capture()
         try:
             gradient()
-            _count(xp, J, self._finite, self._good)
+            count_finite(J, self._good)
             update()
         except Exception as caught:
             error = caught
@@ -191,14 +189,6 @@ class GraphExecution:
             yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
             raise OutOfMemoryError(f"cuda:{self._handle.id} has no memory left for this step ({error})") from error
-
-
-def _count(xp: Any, J: Any, finite: Any, good: Any) -> None:
-    """good[0] &= J is finite; good[1] += good[0]. On the device, in kernels that can be captured."""
-    so_far, count = good[0:1], good[1:2]
-    finite[...] = xp.isfinite(J)
-    so_far *= finite
-    count += so_far
 
 
 def _distinct(*groups: Sequence[Any]) -> list[Any]:
