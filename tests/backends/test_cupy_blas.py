@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from contextlib import contextmanager
+from threading import Barrier, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,6 +47,14 @@ class Library:
 
     def __init__(self):
         self.calls, self.order, self.stream, self.status = [], [], None, 0
+        self.allocator, self.allocated = "of a step", []
+        """The current allocator, and those that the workspaces were taken from."""
+
+    @contextmanager
+    def using_allocator(self, malloc):
+        before, self.allocator = self.allocator, malloc
+        yield
+        self.allocator = before
 
     def cublasCreate_v2(self, handle):
         self.order.append("create")
@@ -101,7 +110,12 @@ def on_host_memory():
         ones=lambda shape, dtype: np.ones(shape, dtype).view(Host),
         ascontiguousarray=lambda A: np.ascontiguousarray(A).view(Host),
         matmul=np.matmul,
-        cuda=SimpleNamespace(get_current_stream=lambda: stream, alloc=lambda size: SimpleNamespace(ptr=99)),
+        get_default_memory_pool=lambda: SimpleNamespace(malloc="for ever"),
+        cuda=SimpleNamespace(
+            get_current_stream=lambda: stream,
+            alloc=lambda size: library.allocated.append(library.allocator) or SimpleNamespace(ptr=99),
+            using_allocator=library.using_allocator,
+        ),
     )
     library.current = stream
     with pytest.MonkeyPatch.context() as patch:
@@ -217,14 +231,48 @@ def test_how_products_are_formed(library, monkeypatch, dtype, tf32, compute):
     assert [call[0] for call in library.calls] == [compute]
 
 
-def test_a_stream_comes_before_its_workspace_and_only_when_it_is_new(library):
+def test_a_stream_comes_before_its_workspace_at_every_product(library):
+    """A stream that is new may have the address of one that is gone."""
     A = np.ones((2, 2)).view(Host)
     blas.matmul(A, A)
     blas.matmul(A, A)
     library.current.ptr = 18
     blas.matmul(A, A)
-    assert library.order == ["create", "stream", "workspace", "stream", "workspace"]
+    assert library.order == ["create", *3 * ["stream", "workspace"]]
     assert [stream for _, stream in library.calls] == [17, 17, 18]
+
+
+def test_threads_have_handles_and_workspaces_of_their_own(library):
+    A, both_there = np.ones((2, 2)).view(Host), Barrier(2)
+
+    def work():
+        both_there.wait(timeout=60)
+        blas.matmul(A, A)
+        both_there.wait(timeout=60)  # the name of a thread that has ended is given to the next
+
+    threads = [Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert library.order.count("create") == 2
+    assert library.allocated == 2 * ["for ever"]
+
+
+def test_what_stays_is_not_taken_from_the_memory_of_a_step(library):
+    D = np.ones((3, 2)).view(Host)
+    first = [sums._ones(n, "float64", 0) for n in range(1, 200)]
+    sums.sum_rows(D)
+    assert library.allocated == ["for ever"]
+    assert all(sums._ones(n + 1, "float64", 0) is ones for n, ones in enumerate(first)), "graphs read these"
+
+
+def test_more_than_cublas_can_count(library):
+    far = np.lib.stride_tricks.as_strided(np.ones(8, np.float32), (2, 2), (4 * 2**31, 4)).view(Host)
+    near = np.ones((2, 2), np.float32).view(Host)
+    with pytest.raises(DeviceError, match=r"cuBLAS counts in 32 bits: a product of 2 × 2 × 2 numbers"):
+        blas.matmul(far, near)
+    assert library.calls == []
 
 
 @pytest.mark.parametrize(("status", "name"), [(13, "EXECUTION_FAILED"), (15, "NOT_SUPPORTED"), (99, "99")])
@@ -253,3 +301,5 @@ def test_the_library_is_the_one_in_memory(tmp_path):
     maps.write_text("\n".join([*lines, "7f04-7f05 r-xp 0 00:00 3 /opt/cuda/lib/libcublasLt.so.13.0.0.19", ""]))
     assert blas._loaded(maps) == ["/opt/cuda/lib/libcublas.so.13.0.0.19"]
     assert blas._loaded(tmp_path / "none") == []
+    maps.write_text("7f00-7f01 r-xp 0 00:00 1    /home/a person/lib/libcublas.so.12\n")
+    assert blas._loaded(maps) == ["/home/a person/lib/libcublas.so.12"]

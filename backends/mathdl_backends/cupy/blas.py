@@ -14,14 +14,17 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any, NamedTuple
 
 from mathdl.errors import DeviceError
 
 _WORKSPACE = 32 << 20
 """Bytes: what cuBLAS recommends for Hopper; more than enough for what came before."""
+_MOST = 2**31 - 1
 
 _PLAIN, _TRANSPOSED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
 _DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
@@ -125,7 +128,12 @@ def _call(g: Gemm, first: Any, second: Any, C: Any) -> None:
     number = ctypes.c_double if wide else ctypes.c_float
     one, zero = number(1.0), number(0.0)
     kind = _DATA[name]
-    handle = _handle(C.device.id)
+    if max(*g[:3], g.first.leading, g.second.leading, g.leading) > _MOST:
+        raise DeviceError(
+            f"cuBLAS counts in 32 bits: a product of {C.shape[0]} × {g.k} × {C.shape[1]} numbers has an axis, or rows"
+            f" so far apart, of more than {_MOST}; use a smaller batch_size"
+        )
+    handle = _handle(C.device.id, get_ident())
     handle.use(_cupy().cuda.get_current_stream().ptr)
     status = handle.library.cublasGemmEx(
         handle.pointer, g.first.transposed, g.second.transposed, g.m, g.n, g.k,
@@ -149,22 +157,32 @@ class _Handle:
         self.library = library
         self.pointer = ctypes.c_void_p()
         _check(library.cublasCreate_v2(ctypes.byref(self.pointer)), "the start of cuBLAS")
-        self._workspace = _cupy().cuda.alloc(_WORKSPACE)
-        self._stream: int | None = None
+        self._workspace = for_ever(lambda cupy: cupy.cuda.alloc(_WORKSPACE))
 
     def use(self, stream: int) -> None:
-        """Work on this stream. A new stream forgets the workspace, so that comes second."""
-        if stream != self._stream:
-            _check(self.library.cublasSetStream_v2(self.pointer, ctypes.c_void_p(stream)), "the choice of a stream")
-            workspace = ctypes.c_void_p(self._workspace.ptr), ctypes.c_size_t(_WORKSPACE)
-            _check(self.library.cublasSetWorkspace_v2(self.pointer, *workspace), "the choice of a workspace")
-            self._stream = stream
+        """Work on this stream. cuBLAS forgets the workspace at that, so it comes second.
+
+        At every product: a stream that is new may have the address of one that is gone.
+        """
+        _check(self.library.cublasSetStream_v2(self.pointer, ctypes.c_void_p(stream)), "the choice of a stream")
+        workspace = ctypes.c_void_p(self._workspace.ptr), ctypes.c_size_t(_WORKSPACE)
+        _check(self.library.cublasSetWorkspace_v2(self.pointer, *workspace), "the choice of a workspace")
 
 
 @cache
-def _handle(device: int) -> _Handle:
-    """The handle of the current device, which is `device`. Made in a step that runs call by call, before a capture."""
+def _handle(device: int, thread: int) -> _Handle:
+    """The handle of this thread on the current device, which is `device`: a handle works on one stream at a time.
+
+    Made in a step that runs call by call, before a capture.
+    """
     return _Handle(_library())
+
+
+def for_ever(make: Callable[[Any], Any]) -> Any:
+    """`make(cupy)`, in memory that is not of the pool of a step: what stays would keep blocks of that alive."""
+    cupy = _cupy()
+    with cupy.cuda.using_allocator(cupy.get_default_memory_pool().malloc):
+        return make(cupy)
 
 
 @cache
@@ -181,7 +199,7 @@ def _library() -> Any:
 def _loaded(maps: Path = Path("/proc/self/maps")) -> list[str]:
     """The paths of what is called libcublas among the files that this process has in its memory."""
     text = maps.read_text() if maps.exists() else ""
-    return sorted(set(re.findall(r"(/\S*/libcublas\.so[.\d]*)$", text, re.MULTILINE)))
+    return sorted(set(re.findall(r"(/.*/libcublas\.so[.\d]*)$", text, re.MULTILINE)))
 
 
 def _check(status: int, what: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from mathdl.primitive import Kernel
-from mathdl_backends.cupy.blas import matmul, matmul_into
+from mathdl_backends.cupy.blas import for_ever, matmul, matmul_into
 
 
 def sum_rows(D: Any, into: Any = None) -> Any:
@@ -23,12 +23,13 @@ def sum_outer(A: Any, D: Any, into: Any = None) -> Any:
     return matmul(A.T, D) if into is None else matmul_into(A.T, D, into)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _ones(n: int, dtype: str, device: int) -> Any:
-    """On the current device, which is `device`; made in a step that runs call by call, before any capture."""
-    import cupy
+    """On the current device, which is `device`; made in a step that runs call by call, before any capture.
 
-    return cupy.ones((n,), dtype=dtype)
+    Never forgotten: graphs read it, and would read on where it has been.
+    """
+    return for_ever(lambda cupy: cupy.ones((n,), dtype=dtype))
 
 
 def _matrix(D: Any, *_: Any, **__: Any) -> str | None:
