@@ -1,7 +1,8 @@
 """Captured steps, against a stand-in for CUDA: what runs when, what a graph replays, and what is put back.
 
-Work for the stand-in's device is handed to `Device.do`: it is done at once, or, while a stream is capturing, only taken
-down, as CUDA does. What real kernels do in a graph is asked of a real GPU, by `scripts/gpu/bench`.
+Work for the stand-in's device is handed to `Device.do`. It waits until somebody waits for its stream; while that
+captures, it is only taken down. The null stream and the other wait for each other never: what runs or reads on one
+while work waits on the other fails. What real kernels do in a graph is asked of a real GPU, by `scripts/gpu/bench`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class Graph:
         assert self.uploaded
         assert stream is self.device.stream
         self.device.launches += 1
-        for job in self.work:
-            job()
+        self.device.waiting += self.work
 
     def debug_dot_str(self):
-        nodes = [f'"graph_1_node_{j}"[style="bold" label="{{KERNEL}}"];' for j in range(len(self.work))]
+        label = 'label="0\nvoid kernel<float [4]>\n"'
+        nodes = [f'"graph_1_node_{j}"[style="bold" shape="octagon" {label}];' for j in range(len(self.work))]
         edges = [f'"graph_1_node_{j}" -> "graph_1_node_{j + 1}" [headlabel=0];' for j in range(len(self.work) - 1)]
         return "\n".join(["digraph dot {", 'subgraph cluster_1 {label="graph_1"', *nodes, *edges, "}", "}"])
 
@@ -54,6 +55,7 @@ class Stream:
 
     def synchronize(self):
         assert self.device.taken is None, "a stream that captures cannot be waited for"
+        self.device.finish(self)
 
     def begin_capture(self):
         assert self.device.current is self is not self.device.null
@@ -78,6 +80,8 @@ class Array(np.ndarray):
         self.device.do(lambda: plain.__setitem__(key, value))
 
     def __getitem__(self, key):
+        if isinstance(key, int):  # an array without axes, and no number
+            return super().__getitem__(slice(key, key + 1)).reshape(())
         return super().__getitem__(key)
 
     def __imul__(self, other):
@@ -104,13 +108,15 @@ class Device:
 
     def __init__(self):
         self.taken, self.captures, self.launches, self.broken = None, 0, 0, False
+        self.waiting, self.first = [], []
+        """Work that waits on the stream of the steps, and on the null stream."""
         self.null = Stream(self)
         self.current = self.null
-        self.allocators = []
+        self.allocators, self.held = [], 0
         self.int64 = np.int64
         self.cuda = SimpleNamespace(
             Stream=self.new_stream,
-            MemoryPool=lambda: SimpleNamespace(malloc="its own"),
+            MemoryPool=lambda source: SimpleNamespace(malloc="its own", set_limit=self.hold),
             get_current_stream=lambda: self.current,
             using_allocator=self.using_allocator,
             memory=SimpleNamespace(OutOfMemoryError=NoMemory),
@@ -126,16 +132,30 @@ class Device:
         self.allocators.append(malloc)
         return nullcontext()
 
+    def hold(self, size):
+        assert (size, self.taken) == (0, None), "no limit, from before the capture on"
+        self.held += 1
+
     def do(self, job):
-        if self.taken is None:
-            job()
-        else:
+        if self.taken is not None:
             self.taken.append(job)
+        elif self.current is not self.null:
+            self.waiting.append(job)
+        else:
+            self.first.append(job)
+
+    def finish(self, stream):
+        mine, other = (self.first, self.waiting) if stream is self.null else (self.waiting, self.first)
+        assert not (mine and other), "these streams do not wait for each other"
+        for job in mine:
+            job()
+        mine.clear()
 
     def read(self):
         if self.taken is not None:
             self.broken = True
             raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
+        self.finish(self.current)
 
     def zeros(self, shape, dtype=float):
         return np.zeros(shape, dtype).view(Array)
@@ -143,8 +163,8 @@ class Device:
     def empty_like(self, A):
         return np.full(A.shape, -99, A.dtype).view(Array)
 
-    def isfinite(self, J):
-        return np.isfinite(J)
+    def isfinite(self, A):
+        return Later(self, lambda: np.isfinite(A.view(np.ndarray)))
 
     def count_finite(self, J, good):
         """A kernel of its own, that test_cupy_elementwise.py checks."""
@@ -155,6 +175,17 @@ class Device:
             good[1] += good[0]
 
         self.do(job)
+
+
+class Later:
+    """A number that is there when the work before it is done."""
+
+    def __init__(self, device, value):
+        self.device, self.value = device, value
+
+    def __bool__(self):
+        self.device.read()
+        return bool(self.value())
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +227,8 @@ class Steps:
 
     @property
     def state(self):
+        assert not self.device.waiting, "steps still run"
+        self.device.finish(self.device.null)
         return float(self.theta.view(np.ndarray)[0]), int(self.cursor.view(np.ndarray)[0])
 
 
@@ -232,10 +265,45 @@ def test_a_later_run_goes_on_with_the_graph():
     assert (steps.device.captures, steps.device.launches) == (1, 8)
 
 
-def test_steps_use_memory_of_their_own():
+def test_steps_use_memory_of_their_own_which_is_held_from_the_capture_on():
     steps = Steps(range(1, 6))
-    steps.run(5)
+    steps.run(2)
+    assert steps.device.held == 0
+    steps.run(3)
+    assert steps.device.held == 1
     assert set(steps.device.allocators) == {"its own"}
+
+
+def test_steps_wait_for_what_is_put_on_the_device_before():
+    steps = Steps(range(1, 6))
+    for count in (1, 1, 1, 2):
+        steps.device.do(lambda: steps.rows.__iadd__(1))
+        assert steps.run(count) == count
+    assert steps.state == (15 + 1 + 2 + 3 + 4 + 4, 5)
+
+
+def test_a_step_without_an_update_warms_nothing_up():
+    steps = Steps([np.nan, *range(2, 9)])
+    assert [steps.run(3) for _ in range(2)] == [0, 0]
+    steps.rows[0] = 1
+    assert steps.run(8) == 8
+    assert steps.state == (36.0, 8)
+    assert steps.device.launches == 6
+
+
+def test_after_ctrl_c_nothing_runs_on_beside_the_host(monkeypatch):
+    steps = Steps(range(1, 9))
+    steps.run(3)
+    launch = Graph.launch
+
+    def interrupted(graph, stream):
+        launch(graph, stream)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Graph, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        steps.run(5)
+    assert steps.state == (10.0, 4)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -271,6 +339,19 @@ def test_a_capture_that_ends_badly_is_given_up():
     steps.device.broken = True
     with pytest.warns(RuntimeWarning, match="cudaErrorStreamCaptureInvalidated"):
         assert steps.run(5) == 5
+    assert steps.state == (28.0, 7)
+
+
+def test_without_the_memory_to_go_back_steps_run_call_by_call(monkeypatch):
+    """And those of the run that were made before count."""
+
+    def full(A):
+        raise NoMemory("allocating 8 bytes")
+
+    steps = Steps(range(1, 8))
+    monkeypatch.setattr(steps.device, "empty_like", full)
+    with pytest.warns(RuntimeWarning, match=r"NoMemory: allocating 8 bytes\. A smaller batch_size leaves room for one"):
+        assert steps.run(7) == 7
     assert steps.state == (28.0, 7)
 
 

@@ -13,16 +13,21 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from mathdl.errors import OutOfMemoryError
 from mathdl_backends.cupy.elementwise import count_finite
+from mathdl_backends.cupy.memory import GraphMemory
 
 _WARM_UP = 2
 """Steps that run call by call before one is captured: kernels are compiled and loaded at their first call."""
+
+_NODE = re.compile(r'^\s*("graph_\d+_node_\d+")\s*\[', re.MULTILINE)
+"""A node in what cudaGraphDebugDotPrint writes; its label may run over many lines, and hold any text."""
 
 
 class Task:
@@ -43,7 +48,7 @@ class GraphExecution:
         self._handle = handle
         self._cupy = cupy
         self._stream: Any = None
-        self._pool: Any = None
+        self._memory: Any = None
         self._graph: Any = None
         self._warm = 0
         self._saved: list[Any] = []
@@ -80,9 +85,9 @@ class GraphExecution:
                 done = 0
                 while self._graph is None and done < count:
                     if self._warm < _WARM_UP:
-                        self._warm += 1
                         if not self._eagerly(gradient, update, J, 1):
                             return done
+                        self._warm += 1  # a step without its update has not compiled all of the kernels
                         done += 1
                     elif not self._capture(gradient, update, J):
                         return done + self._eagerly(gradient, update, J, count - done)
@@ -98,8 +103,7 @@ class GraphExecution:
         """The nodes of the captured step; None as long as there is none."""
         if self._graph is None:
             return None
-        text: str = self._graph.debug_dot_str()
-        return sum(line.strip().startswith('"') and "->" not in line and "[" in line for line in text.splitlines())
+        return len(set(_NODE.findall(self._graph.debug_dot_str())))
 
     # -- the parts of a run --------------------------------------------------------------------------------------------
 
@@ -114,37 +118,38 @@ class GraphExecution:
     def _capture(self, gradient: Task, update: Task, J: Any) -> bool:
         """Whether the step is captured. Capturing runs nothing; where it fails, all is as it was."""
         xp = self._cupy
-        self._good = xp.zeros((2,), dtype=xp.int64)
-        self._saved = [xp.empty_like(A) for A in _distinct(gradient.writes, update.writes)]
+        try:
+            self._good = xp.zeros((2,), dtype=xp.int64)
+            self._saved = [xp.empty_like(A) for A in _distinct(gradient.writes, update.writes)]
+            graph = self._captured(gradient, update, J)
+            graph.upload()
+        except Exception as error:
+            self._saved = []
+            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
+            rule = "Inside a step nothing may be read on the host, and no array be made of numbers of the host"
+            advice = "A smaller batch_size leaves room for one" if isinstance(error, MemoryError) else rule
+            warnings.warn(
+                f"steps run call by call, without a CUDA graph: {self.refused}. {advice}", RuntimeWarning, stacklevel=2
+            )
+            return False
+        self._graph = graph
+        return True
+
+    def _captured(self, gradient: Task, update: Task, J: Any) -> Any:
         count_finite(J, self._good)  # its kernel is compiled before the capture, too
         self._stream.synchronize()
         gc.collect()  # what is thrown away while capturing may be memory that somebody else's kernels still read
-        error: Exception | None = None
-        graph = None
+        self._memory.hold()
         self._stream.begin_capture()
         try:
             gradient()
             count_finite(J, self._good)
             update()
-        except Exception as caught:
-            error = caught
-        finally:
-            try:
-                graph = self._stream.end_capture()
-            except Exception as caught:  # a capture that went wrong ends with an error of its own
-                error = error or caught
-        if error is not None or graph is None:
-            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
-            warnings.warn(
-                f"steps run call by call, without a CUDA graph: {self.refused}. Inside a step nothing may be read on"
-                " the host, and no array be made of numbers of the host",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return False
-        graph.upload()
-        self._graph = graph
-        return True
+        except BaseException:
+            with suppress(Exception):  # a capture that went wrong ends with an error of its own
+                self._stream.end_capture()
+            raise
+        return self._stream.end_capture()
 
     def _launch(self, gradient: Task, update: Task, J: Any, count: int) -> int:
         if count == 0:
@@ -177,11 +182,13 @@ class GraphExecution:
         cuda = self._cupy.cuda
         if self._stream is None:
             self._stream = cuda.Stream(non_blocking=True)
-            self._pool = cuda.MemoryPool()
+            self._memory = GraphMemory(self._cupy)
         cuda.get_current_stream().synchronize()  # tables and data are put on the device there
-        with self._stream, cuda.using_allocator(self._pool.malloc):
-            yield
-            self._stream.synchronize()
+        with self._stream, cuda.using_allocator(self._memory.malloc):
+            try:
+                yield
+            finally:  # after Ctrl-C, too, nothing runs on beside what the host does next
+                self._stream.synchronize()
 
     @contextmanager
     def _room_for_a_step(self) -> Iterator[None]:
