@@ -90,6 +90,8 @@ def fake(monkeypatch):
     names = ModuleType("array_api_compat.cupy")
     names.astype = lambda A, dtype, copy=True: A.astype(dtype, copy=copy)
     names.float32 = np.float32
+    names.sign = mends_by_a_mask
+    fake.sign, fake.where, fake.isnan = of_cupy, np.where, np.isnan
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", names)
     monkeypatch.delitem(sys.modules, NAMES, raising=False)
@@ -98,6 +100,15 @@ def fake(monkeypatch):
     yield fake
     sys.modules.pop(NAMES, None)
     forget()
+
+
+def of_cupy(X):
+    """CuPy's sign: (X > 0) − (X < 0)."""
+    return (X > 0).astype(X.dtype) - (X < 0).astype(X.dtype)
+
+
+def mends_by_a_mask(X):
+    raise RuntimeError("synchronous: out[isnan(X)] = nan")
 
 
 def forget():
@@ -158,6 +169,7 @@ def test_namespace(fake):
     A = arrays.device("cuda").put(np.ones(2))
     assert arrays.namespace(A).astype is sys.modules["array_api_compat.cupy"].astype
     assert arrays.namespace(A).matmul is blas.matmul
+    np.testing.assert_array_equal(arrays.namespace(A).sign(np.array([-2.0, 0.0, 3.0, np.nan])), [-1, 0, 1, np.nan])
     assert arrays.backend_of(A) is cupy_backend
 
 
