@@ -159,7 +159,15 @@ def test_a_body_that_left_the_good_engine_runs_as_it_is(slow_from):
     assert fused.why_not(np.ones(2)) == "CuPy fuses it by an engine that is slow"
 
 
-@pytest.mark.parametrize("error", [TypeError("keepdims"), NotImplementedError("`shape` is not supported, currently.")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("keepdims"),
+        NotImplementedError("`shape` is not supported, currently."),
+        AttributeError("'_ArrayProxy' object has no attribute 'T'"),
+        ValueError("The fusion supports `[...]` or `[:]`."),
+    ],
+)
 def test_a_body_that_cannot_be_fused_runs_as_it_is(error):
     fused = Fused("double", double, CuPy(error=error), np)
     np.testing.assert_array_equal(fused(np.ones(2)), [2.0, 2.0])

@@ -25,7 +25,9 @@ class Fused:
     def __call__(self, *args: Any) -> Any:
         try:
             result = self._kernel(*args)
-        except (TypeError, NotImplementedError) as error:  # raised by either engine while it traces: nothing ran yet
+        except MemoryError:
+            raise
+        except Exception as error:  # either engine raises what it likes while it traces, and nothing ran yet
             self._refused = f"CuPy cannot fuse it ({error})"
             return self._body(*args)
         if getattr(self._kernel, "new_fusion", None) is not None:
