@@ -173,6 +173,20 @@ def test_namespace(fake):
     assert arrays.backend_of(A) is cupy_backend
 
 
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_data_leave_no_pinned_copy(fake, monkeypatch, dtype, order):
+    A, waited = np.asarray(np.arange(12.0).reshape(3, 4), order=order), []
+    monkeypatch.setattr(cupy_backend, "_LARGE", A.nbytes)
+    monkeypatch.setattr(fake, "asarray", None)
+    fake.empty = lambda shape, dtype: np.full(shape, np.nan, dtype).view(FakeArray)
+    monkeypatch.setattr(FakeArray, "set", lambda self, A: self.__setitem__(..., A), raising=False)
+    fake.cuda.get_current_stream = lambda: SimpleNamespace(synchronize=lambda: waited.append(Current.stack[-1]))
+    B = arrays.device("cuda:1").put(A, dtype)
+    np.testing.assert_array_equal(B, A)
+    assert (B.dtype, waited) == (np.dtype(dtype or "float64"), [1])
+
+
 # -- auto ------------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,9 @@ from mathdl_backends.cupy.execution import GraphExecution
 NAME = "cupy"
 MAX_SHARDS = 1
 
+_LARGE = 2**26
+"""Bytes from which on data go to the device without a copy in pinned memory."""
+
 _INSTALL = 'pip install "mathdl[cuda13]" (CUDA 13) or "mathdl[cuda12]" (CUDA 12)'
 
 
@@ -106,7 +109,16 @@ def about(handle: Any) -> Mapping[str, str]:
 
 def from_host(A: Any, handle: Any, dtype: str | None = None) -> Any:
     with _out_of_memory(f"cuda:{handle.id} has no room for {A.nbytes / 2**20:.0f} MiB of data"), handle:
-        return _cupy().asarray(A, dtype=dtype)
+        return _cupy().asarray(A, dtype=dtype) if A.nbytes < _LARGE else _sent(A.astype(dtype or A.dtype, copy=False))
+
+
+def _sent(A: Any) -> Any:
+    """A on the current device. `asarray` copies to pinned memory first, as much as A has, which CuPy then keeps."""
+    cupy = _cupy()
+    found = cupy.empty(A.shape, dtype=A.dtype)
+    found.set(A)
+    cupy.cuda.get_current_stream().synchronize()  # A may be pinned itself, and change after this
+    return found
 
 
 @contextmanager
