@@ -18,7 +18,7 @@ def test_milliseconds_of_a_cpu(scripts, monkeypatch):
     figures = run.measure(workload, run.COMPETITORS["mlp"], 2, {"mathdl", "sklearn", "floor"})
     assert list(figures) == ["mathdl", "sklearn", "floor"]
     for found in figures.values():
-        assert set(found) == {"ms", "least", "most", "faults", "peak_mib"}
+        assert set(found) == {"ms", "least", "most", "faults", "peak_mib", "ratio"}
         assert 0 < found["least"] <= found["ms"] <= found["most"]
 
 
@@ -193,5 +193,10 @@ def test_bursts_are_in_turns(scripts, monkeypatch):
     assert asked == ["a", "b", "a", "b", "a"]
     assert stopped == {"b": "out of figures"}
     assert figures == {"a": {"ms": 3.0, "least": 1.0, "most": 8.0, "faults": 0.0, "peak_mib": 1.0}}
+    figures, _ = workers.in_turns(
+        [competitor("mathdl", iter([1.0, 10.0, 4.0])), competitor("b", iter([3.0, 20.0, 16.0]))], rounds=3, pause=0
+    )
+    assert (figures["mathdl"]["ratio"], figures["b"]["ratio"]) == (1.0, 3.0)  # of 3, 2 and 4
+    assert figures["b"]["ms"] / figures["mathdl"]["ms"] == 4.0
     figures, _ = workers.in_turns([competitor("a", iter([3.0, 1.0]))], rounds=2, pause=0, until=0.0)
     assert figures["a"]["ms"] == 3.0  # one round, though the time is over

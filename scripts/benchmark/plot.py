@@ -8,7 +8,7 @@ from typing import Any
 
 
 def plot(steps: Mapping[str, Mapping[str, Any]], shown: Sequence[str], path: Path, log: bool = False) -> None:
-    """Each framework's time a step, over that of mathdl: {workload: {framework: {"ms": …}}}. Needs matplotlib.
+    """Each framework's time a step, over that of mathdl: {workload: {framework: {"ratio": …}}}. Needs matplotlib.
 
     With `log` bars begin at 1, and twice as fast is as long as half as fast.
     """
@@ -24,7 +24,7 @@ def plot(steps: Mapping[str, Mapping[str, Any]], shown: Sequence[str], path: Pat
         rows = [k for k, f in enumerate(steps.values()) if name in f]
         if not rows:
             continue
-        ratios = [f[name]["ms"] / f["mathdl"]["ms"] for f in steps.values() if name in f]
+        ratios = [f[name]["ratio"] for f in steps.values() if name in f]
         offset = height * (j - (len(shown) - 1) / 2)
         left = 1.0 if log else 0.0
         bars = [ratio - left for ratio in ratios]

@@ -117,6 +117,8 @@ def in_turns(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """({framework: figures}, {framework: why it has none}): a burst of each, round after round.
 
+    `ratio`, where mathdl is one of them, is the median over the rounds of a burst's time a step over that of mathdl's
+    in the same round: the machine may have been faster in one round than in another, if only it was not within one.
     No new round begins after the time `until`; who takes longer than `limit` seconds for a burst has stopped.
     """
     bursts: dict[str, list[dict[str, float]]] = {worker.framework: [] for worker in workers}
@@ -132,7 +134,11 @@ def in_turns(
             except Stopped as error:
                 stopped[worker.framework] = str(error)
             time.sleep(pause)
-    return {framework: summary(found) for framework, found in bursts.items() if framework not in stopped}, stopped
+    figures = {framework: summary(found) for framework, found in bursts.items() if framework not in stopped}
+    for framework, own in figures.items():
+        if "mathdl" in figures:
+            own["ratio"] = median(a["ms"] / b["ms"] for a, b in zip(bursts[framework], bursts["mathdl"], strict=True))
+    return figures, stopped
 
 
 def summary(bursts: Sequence[Mapping[str, float]]) -> dict[str, float]:
