@@ -29,8 +29,8 @@ from workloads import WORKLOADS, Workload
 
 HERE = Path(__file__).parent
 PACKAGES = ("mathdl", "numpy", "torch", "jax", "scikit-learn")
-_BURST_SECONDS = 0.5
-"""Short, and many rounds: a machine that is shared is now fast, now slow, and all of a round should find it the same."""
+_BURST_SECONDS = 1.0
+"""Short, for many rounds: a machine that is shared is now fast, now slow, and all of a round should find it alike."""
 _MLP = ("mathdl", "torch", "torch-compile", "jax", "sklearn", "floor")
 _CNN = ("mathdl", "torch", "torch-channels-last", "jax", "floor")
 COMPETITORS = {"mlp": _MLP, "cnn": _CNN, "residual": _CNN[:-1]}

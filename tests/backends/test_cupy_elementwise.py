@@ -177,6 +177,11 @@ def test_the_loss_of_labels(B, classes, dtype, seed, wide):
     same(slopes, cce.categorical_cross_entropy_labels_slopes.reference(*expected[1:], labels, dlosses))
 
 
+def test_what_is_no_class_has_no_loss():
+    losses, _, _ = elementwise.labels_terms(np.zeros((3, 2), "float32"), np.array([-1, 1, 2]))
+    np.testing.assert_array_equal(np.isnan(losses[:, 0]), [True, False, True])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_the_loss_of_logits_that_are_not_numbers_is_none(bad):
     for row in ([0.0, bad, 1.0], [bad, 0.0, 1.0], [-np.inf] * 3):

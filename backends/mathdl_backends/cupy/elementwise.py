@@ -97,7 +97,8 @@ LABELS_TERMS = Source(
         sum += e;
     }
     sums[i] = sum;
-    losses[i] = log(sum) - (Z[row + labels[i]] - largest);
+    const ptrdiff_t label = labels[i]; /* what is no class has no loss */
+    losses[i] = 0 <= label && label < classes ? log(sum) - (Z[row + label] - largest) : (T)nan("");
     """,
 )
 
