@@ -72,6 +72,7 @@ def cut_finely(piece: int, product: int = 10**9) -> Iterator[None]:
         patch.setattr(sums, "_LARGE", 4 * piece)
         patch.setattr(products, "SMALLEST_PIECE", product)
         patch.setattr(pieces.team, "map", lambda task, count: [task(j) for j in range(count)])
+        patch.setattr(pieces.team, "workers", products.MOST_PIECES)
         products.cut.cache_clear()
         yield
     products.cut.cache_clear()

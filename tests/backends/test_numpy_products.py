@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mathdl_backends.numpy import products as module
+from mathdl_backends.numpy.execution import ShardedExecution
 from mathdl_backends.numpy.pieces import team
 from mathdl_backends.numpy.products import MOST_PIECES, cut, matmul, matmul_into
 from support import normal
@@ -18,6 +19,12 @@ DTYPES = ["float32", "float64"]
 def one_by_one(task, count):
     for j in reversed(range(count)):
         task(j)
+
+
+@pytest.fixture
+def one_blas_thread():
+    with ShardedExecution(1, 1, False):
+        yield
 
 
 @pytest.fixture
@@ -32,6 +39,7 @@ def pieces(monkeypatch):
         one_by_one(task, count)
 
     monkeypatch.setattr(team, "map", run)
+    monkeypatch.setattr(team, "workers", MOST_PIECES)
     yield counts
     cut.cache_clear()
 
@@ -51,6 +59,7 @@ def test_pieces_make_the_product(rows, inner, columns, transposed, dtype):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SMALLEST_PIECE", 50)
         patch.setattr(team, "map", one_by_one)
+        patch.setattr(team, "workers", MOST_PIECES)
         cut.cache_clear()
         found = matmul(A, B)
         assert matmul_into(A, B, out) is out
@@ -91,6 +100,54 @@ def test_a_product_into_a_view_of_a_larger_array(pieces):
     view[...] = 0
     assert not out.any()
     assert pieces == [4]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("shape", [(512, 300, 130), (300, 90, 70), (77, 300, 50), (130, 256, 10), (20, 500, 400)])
+def test_the_number_of_workers_changes_no_bit(one_blas_thread, shape, transposed, dtype):
+    rows, inner, columns = shape
+    A = normal(inner, rows, dtype=dtype).T if transposed[0] else normal(rows, inner, dtype=dtype)
+    B = normal(columns, inner, dtype=dtype).T if transposed[1] else normal(inner, columns, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SMALLEST_PIECE", 1000)
+        patch.setattr(team, "map", one_by_one)
+        cut.cache_clear()
+        module.has_same_bits.cache_clear()
+        found = []
+        for workers in (1, 2, 3, 4, 8):
+            patch.setattr(team, "workers", workers)
+            found.append(matmul(A, B).tobytes())
+    cut.cache_clear()
+    module.has_same_bits.cache_clear()
+    assert len(set(found)) == 1
+
+
+def test_a_piece_for_each_worker_if_the_bits_are_the_same(monkeypatch):
+    A, B = normal(512, 300, dtype="float32"), normal(300, 256, dtype="float32")
+    for same in (True, False):
+        monkeypatch.setattr(module, "has_same_bits", lambda shape, *_, same=same: same)
+        for workers in (1, 2, 3, 4, 8):
+            assert len(module.parts_of(A, B, workers)) == (workers if same else MOST_PIECES)
+    few_rows, small = normal(16, 900), normal(64, 64)
+    monkeypatch.setattr(module, "has_same_bits", lambda *_: pytest.fail("nothing to compare"))
+    assert len(module.parts_of(few_rows, normal(900, 800), 2)) == MOST_PIECES  # cut by columns
+    assert module.parts_of(small, small, 2) is None
+
+
+def test_a_product_whose_rounding_depends_on_its_rows_is_noticed(monkeypatch):
+    """Such as BLAS's routine for small matrices beside that for large ones."""
+    cut.cache_clear()
+    module.has_same_bits.cache_clear()
+    args = (512, 300, 256), (True, True), "f", 2
+    matmul_of_numpy = np.matmul
+
+    def other_above_200_rows(A, B, out):
+        return matmul_of_numpy(A, B, out=out) if A.shape[0] < 200 else np.add(matmul_of_numpy(A, B), 1e-4, out=out)
+
+    monkeypatch.setattr(np, "matmul", other_above_200_rows)
+    assert not module.has_same_bits(*args)
+    module.has_same_bits.cache_clear()
 
 
 def test_without_a_team_a_product_is_made_in_one_go(monkeypatch):

@@ -124,12 +124,13 @@ class ShardedExecution:
     @contextmanager
     def _in_pieces(self) -> Iterator[None]:
         """Large calls of this thread in pieces, by the team, where a step is not cut itself."""
-        before = pieces.team.map
+        before = pieces.team.map, pieces.team.workers
         pieces.team.map = self._entered().map if self.shards == 1 else None
+        pieces.team.workers = self.workers
         try:
             yield
         finally:
-            pieces.team.map = before
+            pieces.team.map, pieces.team.workers = before
 
     def _entered(self) -> _Team:
         if self._team is None:

@@ -17,6 +17,8 @@ class _Team(local):
     """`team.map`: None where this thread works by itself; else what runs the pieces of large calls."""
 
     map: Callable[[Callable[[int], Any], int], Any] | None = None
+    workers: int = 1
+    """How many of its pieces run at a time."""
 
 
 team = _Team()

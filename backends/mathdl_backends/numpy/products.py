@@ -1,7 +1,9 @@
 """Matrix products: the large ones of a step that is not cut into shards are computed in pieces, shared among threads.
 
-Only the shape decides on the pieces, and one BLAS thread computes a piece: the bits are the same whoever computes it.
-(On several threads BLAS cuts a product by their number, and rounds differently along the cuts.)
+The shape decides on the pieces, and one BLAS thread computes a piece: the bits are the same whoever computes it. (On
+several threads BLAS cuts a product by their number, and may round differently along the cuts.) A piece of rows for each
+worker takes less time, for each piece has BLAS pack the other matrix anew; and for most shapes it gives the same bits, too.
+Where it does, as a product of the same shape shows, it is what is done.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def matmul_into(A: Any, B: Any, out: Any) -> Any:
 
 
 def _in_pieces(A: Any, B: Any, out: Any) -> Any:
-    parts = cut(*A.shape, B.shape[1])
+    parts = parts_of(A, B, team.workers)
     if parts is None:
         return np.matmul(A, B, out=out)
     if out is None:
@@ -43,14 +45,46 @@ def _in_pieces(A: Any, B: Any, out: Any) -> Any:
     return out
 
 
+def parts_of(A: Any, B: Any, workers: int) -> Parts | None:
+    """The pieces of A B: of rows one for each worker, if that gives the bits of those that the shape decides on."""
+    shape = *A.shape, B.shape[1]
+    parts = cut(*shape)
+    if parts is None or len(parts) == workers or parts[0][1] != slice(0, shape[2]):
+        return parts
+    own = cut(*shape, workers)
+    lies = A.strides[1] == A.itemsize, B.strides[1] == B.itemsize
+    return own if own is not None and has_same_bits(shape, lies, A.dtype.char, workers) else parts
+
+
 @lru_cache(maxsize=256)
-def cut(rows: int, inner: int, columns: int) -> Parts | None:
-    """The pieces of a product, of its rows unless these are few; None if it is too small for two.
+def has_same_bits(shape: tuple[int, int, int], lies: tuple[bool, bool], dtype: str, pieces: int) -> bool:
+    """Whether so many pieces of a product give the bits of as many as `cut` decides on.
+
+    BLAS adds in an order that the shape of a piece decides, and no number does: so it is seen in random numbers. Each
+    operand lies row after row, or else column after column.
+    """
+    rows, inner, columns = shape
+    rng = np.random.default_rng(0)
+    A, B = (
+        rng.random(size, np.float32).astype(dtype) if plain else rng.random(size[::-1], np.float32).astype(dtype).T
+        for size, plain in (((rows, inner), lies[0]), ((inner, columns), lies[1]))
+    )
+    made = []
+    for parts in (cut(*shape), cut(*shape, pieces)):
+        made.append(np.empty((rows, columns), dtype))
+        for part, across in parts or ():
+            np.matmul(A[part], B[:, across], out=made[-1][part, across])
+    return made[0].tobytes() == made[1].tobytes()
+
+
+@lru_cache(maxsize=256)
+def cut(rows: int, inner: int, columns: int, pieces: int = 0) -> Parts | None:
+    """So many pieces of a product (0: as the shape decides), of its rows unless these are few; None if it is too small.
 
     A piece of rows is also what is written in a row: the elementwise work that follows finds whole rows in the cache.
     """
     work = rows * inner * columns
-    pieces = MOST_PIECES if work >= MOST_PIECES * SMALLEST_PIECE else 2
+    pieces = pieces or (MOST_PIECES if work >= MOST_PIECES * SMALLEST_PIECE else 2)
     if work < pieces * SMALLEST_PIECE:
         return None
     by_columns = columns > 2 * rows
