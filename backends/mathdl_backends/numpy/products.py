@@ -2,8 +2,8 @@
 
 The shape decides on the pieces, and one BLAS thread computes a piece: the bits are the same whoever computes it. (On
 several threads BLAS cuts a product by their number, and may round differently along the cuts.) A piece of rows for each
-worker takes less time, for each piece has BLAS pack the other matrix anew; and for most shapes it gives the same bits, too.
-Where it does, as a product of the same shape shows, it is what is done.
+worker takes less time, for each piece has BLAS pack the other matrix anew; and for most shapes it gives the same bits,
+too. Where it does, as a product of the same shape shows, it is what is done.
 """
 
 from __future__ import annotations
