@@ -135,7 +135,7 @@ def _call(g: Gemm, first: Any, second: Any, C: Any) -> None:
         )
     handle = _handle(C.device.id, get_ident())
     handle.use(_cupy().cuda.get_current_stream().ptr)
-    status = handle.library.cublasGemmEx(
+    status = handle.cublas.cublasGemmEx(
         handle.pointer, g.first.transposed, g.second.transposed, g.m, g.n, g.k,
         ctypes.byref(one), ctypes.c_void_p(first.data.ptr), kind, g.first.leading,
         ctypes.c_void_p(second.data.ptr), kind, g.second.leading,
@@ -154,7 +154,7 @@ class _Handle:
     """cuBLAS on one device, with a workspace that stays."""
 
     def __init__(self, library: Any) -> None:
-        self.library = library
+        self.cublas = library
         self.pointer = ctypes.c_void_p()
         _check(library.cublasCreate_v2(ctypes.byref(self.pointer)), "the start of cuBLAS")
         self._workspace = for_ever(lambda cupy: cupy.cuda.alloc(_WORKSPACE))
@@ -164,9 +164,9 @@ class _Handle:
 
         At every product: a stream that is new may have the address of one that is gone.
         """
-        _check(self.library.cublasSetStream_v2(self.pointer, ctypes.c_void_p(stream)), "the choice of a stream")
+        _check(self.cublas.cublasSetStream_v2(self.pointer, ctypes.c_void_p(stream)), "the choice of a stream")
         workspace = ctypes.c_void_p(self._workspace.ptr), ctypes.c_size_t(_WORKSPACE)
-        _check(self.library.cublasSetWorkspace_v2(self.pointer, *workspace), "the choice of a workspace")
+        _check(self.cublas.cublasSetWorkspace_v2(self.pointer, *workspace), "the choice of a workspace")
 
 
 @cache
