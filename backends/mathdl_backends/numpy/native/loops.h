@@ -11,8 +11,9 @@ static void loop(const Op *op, const Place *at) {
         args[k] = l->base[k] + at->row * l->down[k] + at->column * l->right[k];
         one_run = one_run && l->down[k] == at->columns * l->right[k];
     }
-    if (one_run) n *= rows, rows = 1;
     intptr_t steps[3] = {l->right[0], l->right[1], l->right[2]};
+    if (n == 1) for (int k = 0; k < l->args; k++) steps[k] = l->down[k];
+    if (one_run || n == 1) n *= rows, rows = 1;
     for (int64_t i = 0; i < rows; i++) {
         char *now[3] = {args[0], args[1], args[2]};
         l->function(now, &n, steps, l->data);
