@@ -139,7 +139,7 @@ def test_a_product_whose_rounding_depends_on_its_rows_is_noticed(monkeypatch):
     """Such as BLAS's routine for small matrices beside that for large ones."""
     cut.cache_clear()
     module.has_same_bits.cache_clear()
-    args = (512, 300, 256), (True, True), "f", 2
+    args = (512, 300, 256), (True, True), "f", 2, 16
     matmul_of_numpy = np.matmul
 
     def other_above_200_rows(A, B, out):
@@ -148,6 +148,24 @@ def test_a_product_whose_rounding_depends_on_its_rows_is_noticed(monkeypatch):
     monkeypatch.setattr(np, "matmul", other_above_200_rows)
     assert not module.has_same_bits(*args)
     module.has_same_bits.cache_clear()
+
+
+@pytest.mark.parametrize("unit", [16, 12])
+def test_pieces_begin_where_blas_cuts(monkeypatch, unit):
+    """Its routines take so many rows at a time, and those that are left over in another order."""
+    cut.cache_clear()
+    module.has_same_bits.cache_clear()
+
+    def by_units(A, B, out):
+        np.einsum("ij,jk->ik", A, B, out=out)
+        out[len(A) // unit * unit :] *= np.float32(1 + 1e-6)
+
+    monkeypatch.setattr(np, "matmul", by_units)
+    A, B = normal(512, 300, dtype="float32"), normal(300, 256, dtype="float32")
+    cuts = {workers: [rows.start for rows, _ in module.parts_of(A, B, workers)] for workers in (1, 2, 4)}
+    monkeypatch.undo()
+    module.has_same_bits.cache_clear()
+    assert cuts == {1: [0], 2: [0, 256 // unit * unit], 4: [0, *(unit * (-(-512 // unit) * j // 4) for j in (1, 2, 3))]}
 
 
 def test_without_a_team_a_product_is_made_in_one_go(monkeypatch):

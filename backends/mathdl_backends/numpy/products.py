@@ -3,7 +3,7 @@
 The shape decides on the pieces, and one BLAS thread computes a piece: the bits are the same whoever computes it. (On
 several threads BLAS cuts a product by their number, and may round differently along the cuts.) A piece of rows for each
 worker takes less time, for each piece has BLAS pack the other matrix anew; and for most shapes it gives the same bits,
-too. Where it does, as a product of the same shape shows, it is what is done.
+too, if the pieces begin where BLAS would cut. Where it does, as a product of the same shape shows, it is what is done.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ MOST_PIECES = 4
 SMALLEST_PIECE = 300_000
 """Multiply-adds below which handing a piece to another thread costs more than it saves."""
 
-_ALIGNED = 16
-"""Rows or columns that a piece begins at a multiple of: the widest vector registers hold as many numbers."""
+_UNITS = 16, 12
+"""What a piece may begin at a multiple of: BLAS takes so many rows at a time, and adds otherwise in those that are left
+over. 16 float32 fill the widest vector registers; the routines for AVX2 take 12 rows."""
 
 
 def matmul(A: Any, B: Any) -> Any:
@@ -49,16 +50,17 @@ def parts_of(A: Any, B: Any, workers: int) -> Parts | None:
     """The pieces of A B: of rows one for each worker, if that gives the bits of those that the shape decides on."""
     shape = *A.shape, B.shape[1]
     parts = cut(*shape)
-    if parts is None or len(parts) == workers or parts[0][1] != slice(0, shape[2]):
+    if parts is None or parts[0][1] != slice(0, shape[2]):
         return parts
-    own = cut(*shape, workers)
-    lies = A.strides[1] == A.itemsize, B.strides[1] == B.itemsize
-    return own if own is not None and has_same_bits(shape, lies, A.dtype.char, workers) else parts
+    like = shape, (A.strides[1] == A.itemsize, B.strides[1] == B.itemsize), A.dtype.char
+    unit = next((unit for unit in _UNITS if has_same_bits(*like, MOST_PIECES // 2, unit)), _UNITS[0])
+    own = cut(*shape, workers, unit)
+    return own if own is not None and has_same_bits(*like, workers, unit) else cut(*shape, unit=unit)
 
 
 @lru_cache(maxsize=256)
-def has_same_bits(shape: tuple[int, int, int], lies: tuple[bool, bool], dtype: str, pieces: int) -> bool:
-    """Whether so many pieces of a product give the bits of as many as `cut` decides on.
+def has_same_bits(shape: tuple[int, int, int], lies: tuple[bool, bool], dtype: str, pieces: int, unit: int) -> bool:
+    """Whether so many pieces of a product give the bits of as many as `cut` decides on; all begin at such multiples.
 
     BLAS adds in an order that the shape of a piece decides, and no number does: so it is seen in random numbers. Each
     operand lies row after row, or else column after column.
@@ -70,7 +72,7 @@ def has_same_bits(shape: tuple[int, int, int], lies: tuple[bool, bool], dtype: s
         for size, plain in (((rows, inner), lies[0]), ((inner, columns), lies[1]))
     )
     made = []
-    for parts in (cut(*shape), cut(*shape, pieces)):
+    for parts in (cut(*shape, unit=unit), cut(*shape, pieces, unit)):
         made.append(np.empty((rows, columns), dtype))
         for part, across in parts or ():
             np.matmul(A[part], B[:, across], out=made[-1][part, across])
@@ -78,8 +80,9 @@ def has_same_bits(shape: tuple[int, int, int], lies: tuple[bool, bool], dtype: s
 
 
 @lru_cache(maxsize=256)
-def cut(rows: int, inner: int, columns: int, pieces: int = 0) -> Parts | None:
+def cut(rows: int, inner: int, columns: int, pieces: int = 0, unit: int = _UNITS[0]) -> Parts | None:
     """So many pieces of a product (0: as the shape decides), of its rows unless these are few; None if it is too small.
+    Each begins at a multiple of `unit`.
 
     A piece of rows is also what is written in a row: the elementwise work that follows finds whole rows in the cache.
     """
@@ -89,8 +92,8 @@ def cut(rows: int, inner: int, columns: int, pieces: int = 0) -> Parts | None:
         return None
     by_columns = columns > 2 * rows
     length = columns if by_columns else rows
-    units = -(-length // _ALIGNED)
-    ends = [min(length, units * j // pieces * _ALIGNED) for j in range(pieces)] + [length]
+    units = -(-length // unit)
+    ends = [min(length, units * j // pieces * unit) for j in range(pieces)] + [length]
     ranges = [slice(first, end) for first, end in pairwise(ends) if first < end]
     if by_columns:
         return [(slice(0, rows), part) for part in ranges]
