@@ -20,7 +20,7 @@ def script(monkeypatch, tmp_path):
     spec = spec_from_file_location("build_native", SCRIPT)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    for source in ("__init__.py", "steps.c", "ops.h", "windows.h", "loops.h"):
+    for source in ("__init__.py", "steps.c", "ops.h", "windows.h", "loops.h", "words.h"):
         shutil.copy(module.FOLDER / source, tmp_path)
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "LIBRARY", tmp_path / "_steps.so")
@@ -33,7 +33,7 @@ def files(script):
 
 def test_it_builds_a_library_that_loads(script):
     assert script.build() is None
-    assert files(script) == ["__init__.py", "_steps.so", "loops.h", "ops.h", "steps.c", "windows.h"]
+    assert files(script) == ["__init__.py", "_steps.so", "loops.h", "ops.h", "steps.c", "windows.h", "words.h"]
     library = ctypes.CDLL(str(script.LIBRARY))
     assert all(hasattr(library, name) for name in ("pool_new", "pool_run", "pool_free"))
     library.built_from.restype = ctypes.c_char_p
@@ -55,7 +55,7 @@ def test_without_a_compiler(script, monkeypatch):
     assert script.build() == "no C compiler for POSIX threads was found"
     monkeypatch.setenv("CC", str(script.FOLDER / "missing"))
     assert "missing" in script.build()
-    assert files(script) == ["__init__.py", "loops.h", "ops.h", "steps.c", "windows.h"]
+    assert files(script) == ["__init__.py", "loops.h", "ops.h", "steps.c", "windows.h", "words.h"]
 
 
 def test_a_compiler_that_fails_leaves_the_library_that_was(script, monkeypatch):
@@ -65,5 +65,5 @@ def test_a_compiler_that_fails_leaves_the_library_that_was(script, monkeypatch):
     monkeypatch.setenv("CC", str(compiler))
     script.LIBRARY.write_text("before")
     assert script.build().endswith("failed: broken")
-    assert files(script) == ["__init__.py", "_steps.so", "loops.h", "ops.h", "steps.c", "windows.h"]
+    assert files(script) == ["__init__.py", "_steps.so", "loops.h", "ops.h", "steps.c", "windows.h", "words.h"]
     assert script.LIBRARY.read_text() == "before"

@@ -196,6 +196,19 @@ def test_permutation(n, k0):
     assert sorted(order.tolist()) == list(range(n))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 1000, 1023, 1024])
+@pytest.mark.parametrize("clash", ["none", "first bits", "whole words"])
+def test_a_permutation_is_the_order_of_the_words(monkeypatch, n, clash):
+    words = np.random.default_rng(n).integers(2**64, size=n, dtype=np.uint64)
+    if clash == "first bits":
+        words[0] = words[-1] ^ np.uint64(1)
+    elif clash == "whole words":
+        words[n // 3 :] = words[0]
+    monkeypatch.setattr(random, "_words64", lambda key, count: words[:count])
+    order = random.permutation((0, 0), n).tolist()
+    assert order == sorted(range(n), key=lambda j: (int(words[j]), j))
+
+
 def test_permutations_are_uniform():
     orders = [tuple(random.permutation(random.fold(0, "minibatches", epoch), 3).tolist()) for epoch in range(1200)]
     counts = [orders.count(order) for order in sorted(set(orders))]

@@ -13,6 +13,7 @@ from compiling import check, cut_finely, dtypes, everything_compiled, kinds, poo
 from mathdl.layers.convolution import convolve, convolve_dA_by_taps, convolve_dW
 from mathdl.layers.max_pool import max_line_backward, max_line_forward
 from mathdl.layers.pooling import Line
+from mathdl.random import bits as random_bits
 from mathdl.tables import put_row
 from mathdl.windows import Gather, Window, gather_table
 from mathdl_backends.numpy import compiled, programs, sums
@@ -59,9 +60,9 @@ def test_every_kind_of_op_is_reached():
     gather = Gather(window, (4, 4), gather_table(window, (4, 4)))
     X, W, T = normal(6, 4, 4, 3, dtype="float32"), normal(9, 3, 4, dtype="float32"), normal(5, 16, dtype="float32")
     Z, dW, rows, at = np.zeros((6, 4, 4, 4), "float32"), np.zeros_like(W), np.array([4, 0, 2, 1, 3, 5]), np.array([2])
-    total = np.zeros(4, "float32")
+    total, key = np.zeros(4, "float32"), np.array([1, 2], np.uint32)
 
-    def function(X, W, T, Z, dW, rows, at, total):
+    def function(X, W, T, Z, dW, rows, at, total, key):
         A = xp.maximum(convolve(xp.take(X, rows, axis=0), W, None, gather, 1), 0)
         dA = A * xp.astype(A > 0, A.dtype) / 3 - 1
         convolve_dW(X, dA, gather, 1, dW)
@@ -72,11 +73,12 @@ def test_every_kind_of_op_is_reached():
         put_row(T, at, xp.exp(xp.matmul(row[0:1, :4] + T[:2, :4], T[:4, :]))[1])
         at += xp.argmax(T, axis=1)[0:1] * 0
         total[...] = sums.sum_rows(A) + sums.sum_rows(A[:3]) + xp.astype(T[0, :4] > 0, T.dtype)
+        total += xp.astype(random_bits(key, 0, 1, 4)[0] > 2**31, T.dtype)
         dW[0, 0, :] = total
         X[0] = X[1].transpose(1, 0, 2)
 
     with cut_finely(64):
-        found = check(function, X, W, T, Z, dW, rows, at, total, calls=None)
+        found = check(function, X, W, T, Z, dW, rows, at, total, key, calls=None)
     assert kinds(found) == set(KINDS)
 
 

@@ -63,7 +63,7 @@ def test_stored(mathdl):
     record = after["log1p"]["float32"]["measured"]
     assert len(record) == len(before["log1p"]["float32"]["measured"]) + 1
     assert record[-1]["device"] == "strict"
-    assert after["log1p"]["float32"]["bound"] >= 3  # a share of all numbers counts one ulp more
+    assert after["log1p"]["float32"]["bound"] >= record[-1]["ulp"] + 1  # a share of all numbers counts one ulp more
     assert after["exp"] == before["exp"]
 
 

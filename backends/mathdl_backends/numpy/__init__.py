@@ -42,9 +42,9 @@ np.empty((32 << 20) - (64 << 10), dtype=np.uint8)
 
 @cache
 def kernels() -> Mapping[str, Any]:
-    from mathdl_backends.numpy import activations, sums, tables, windows
+    from mathdl_backends.numpy import activations, sums, tables, windows, words
 
-    return {**sums.KERNELS, **windows.KERNELS, **activations.KERNELS, **tables.KERNELS}
+    return {**sums.KERNELS, **windows.KERNELS, **activations.KERNELS, **tables.KERNELS, **words.KERNELS}
 
 
 def fuse(primitive: Any) -> None:

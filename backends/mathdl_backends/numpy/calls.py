@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mathdl_backends.numpy import products, windows
+from mathdl_backends.numpy import products, windows, words
 from mathdl_backends.numpy.pieces import Parts, height, pieces, row_ranges
 from mathdl_backends.numpy.programs import Group, Op, Operand, share
 from mathdl_backends.numpy.recording import Call
+
+_OPERATIONS_OF_A_WORD = 8
+"""What a random word costs: ten rounds make four."""
 
 
 def starts(call: Call) -> Group | None:
@@ -160,6 +163,15 @@ def _window(images: Any, window: Any, places: int, n: int, parts: int = 0) -> An
     return np.array([p, q, k, *output, f, g, s, t, top, left, d, e, few, places, height(n), parts], dtype=np.int64)
 
 
+def _random_words(key: Any, first: int, out: Any) -> Group | None:
+    if out.size == 0:
+        return None
+    group = Group(out.shape, pieces(*out.shape))
+    operand = Operand(key, 0, 0)
+    group.add(Op("RANDOM_WORDS", operand, operand, out, out.shape[1], first), _OPERATIONS_OF_A_WORD * out.size)
+    return group
+
+
 # -- what arrays are like ----------------------------------------------------------------------------------------------
 
 
@@ -190,4 +202,5 @@ _STARTS: dict[Any, Callable[..., Group | None]] = {
     windows.convolve_dA_into.__wrapped__: _convolve_dA,  # type: ignore[attr-defined]
     windows.max_line_into.__wrapped__: _max_line,  # type: ignore[attr-defined]
     windows.max_line_backward_into.__wrapped__: _max_line_backward,  # type: ignore[attr-defined]
+    words.fill.__wrapped__: _random_words,  # type: ignore[attr-defined]
 }

@@ -23,14 +23,14 @@ from mathdl_backends.numpy.pieces import Parts
 KINDS = (
     *("PRODUCT", "SUM_ROWS", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
     *("SUM_PIECES", "COPY", "ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "SQRT", "RELU", "RELU_BACKWARD"),
-    *("FROM_BOOL", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES"),
+    *("FROM_BOOL", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES", "RANDOM_WORDS"),
 )
 _FIELDS = (
     *("kind", "is_double", "a", "b", "c", "a_down", "b_down", "c_down", "a_right", "b_right", "inner", "width"),
     *("locals", "work", "window"),
 )
 _OP = np.dtype([(name, np.int64) for name in _FIELDS])
-_TO_MEMORY = frozenset({"SUM_PIECES", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES"})
+_TO_MEMORY = frozenset({"SUM_PIECES", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES", "RANDOM_WORDS"})
 """Ops that know where their result lies, and write there."""
 _ALONE = 150_000
 """Operations of a program up to which it runs on the calling thread: others would not have begun before it ends."""

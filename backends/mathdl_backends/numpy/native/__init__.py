@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _PATH = Path(__file__).with_name("_steps.so")
-_SOURCES = ("steps.c", "ops.h", "windows.h", "loops.h")
+_SOURCES = ("steps.c", "ops.h", "windows.h", "loops.h", "words.h")
 
 
 def digest(folder: Path = Path(__file__).parent) -> str:
@@ -40,6 +40,8 @@ def loaded() -> Any:
     found.pool_run.argtypes, found.pool_run.restype = (pointer, pointer), integer
     found.pool_steps.argtypes = (pointer, pointer, pointer, pointer, integer, ctypes.c_int64)
     found.pool_steps.restype = ctypes.c_int64
+    found.random_words.argtypes = (pointer, *(3 * (ctypes.c_int64,)), pointer)
+    found.random_words.restype = None
     return found
 
 

@@ -67,6 +67,7 @@ static void NAME(op)(const Op *op, const Piece *p, const Blas *blas, char *scrat
     case LOOP: loop(op, &at); return;
     case REDUCE: reduce(op, &at); return;
     case COPY_AXES: copy_axes(op, &at); return;
+    case RANDOM_WORDS: words_of((const uint32_t *)op->a, op->inner, &at, (uint32_t *)c, c_down); return;
     case ARGMAX: NAME(argmax)(op, &at); return;
     case FROM_BOOL:
         for (int64_t j = 0; j < at.columns; j++) c[j] = ((const unsigned char *)op->a)[at.column + j] ? (T)1 : (T)0;

@@ -20,7 +20,7 @@ const char *built_from(void) { return BUILT_FROM; }
 enum {
     PRODUCT, SUM_ROWS, TAKE_ROWS, CONVOLVE, CONVOLVE_DW, CONVOLVE_DA, MAX_LINE, MAX_LINE_BACKWARD, SUM_PIECES,
     COPY, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD,
-    FROM_BOOL, ARGMAX, PUT_ROW, LOOP, REDUCE, COPY_AXES
+    FROM_BOOL, ARGMAX, PUT_ROW, LOOP, REDUCE, COPY_AXES, RANDOM_WORDS
 };
 enum { LOCAL_A = 1, LOCAL_B = 2, LOCAL_C = 4 };
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
@@ -59,7 +59,8 @@ typedef struct {
     int64_t a_down, b_down, c_down;   /* elements from one row to the next: 0 for a row that all share */
     int64_t a_right, b_right;     /* 1, or 0 for a number that a row shares; of a product: 1 if it lies transposed */
     int64_t inner;                /* of products and SUM_ROWS: the contraction; of TAKE_ROWS: the rows of a; of CONVOLVE …: the
-                                     output channels; of MAX_LINE …: the elements behind the axis; of SUM_PIECES: rows of a piece */
+                                     output channels; of MAX_LINE …: the elements behind the axis; of SUM_PIECES: rows of a piece;
+                                     of RANDOM_WORDS: the first instance */
     int64_t width;                /* columns of the result */
     int64_t locals;               /* which of a, b and c live in the scratch of a thread, and nowhere else */
     int64_t work;                 /* where in the scratch a convolution gathers */
@@ -107,6 +108,7 @@ typedef struct {
 static _Thread_local int outside;
 
 #include "loops.h"
+#include "words.h"
 
 #define T float
 #define NAME(f) s##f
