@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathdl.arrays import Array, is_array, namespace
-from mathdl.data.chunks import row_chunks
+from mathdl.data.chunks import ENTRIES, row_chunks
 from mathdl.data.selection import is_on_file
 from mathdl.errors import DataError, UsageError
 
@@ -44,6 +44,8 @@ def as_arrays(X: Any, Y: Any = None, dtype: str | None = "float32") -> tuple[Arr
     lists, missing values, no rows), for NaN and infinities, also those that a number too large for `dtype` would
     become, and if X and Y differ in length.
     """
+    if Y is None and _is_fit(X, dtype):
+        return X, None
     if dtype not in (*DTYPES, None):
         raise UsageError(f"dtype must be one of {', '.join(DTYPES)} or None, got {dtype!r}")
     inputs = _as_array("X", X)
@@ -61,6 +63,18 @@ def as_arrays(X: Any, Y: Any = None, dtype: str | None = "float32") -> tuple[Arr
         raise DataError(f"X and Y must have as many rows · X {inputs.shape} · Y {targets.shape}")
     _check_finite("Y", targets, dtype, column_names(Y))
     return inputs, targets
+
+
+def _is_fit(X: Any, dtype: str | None) -> bool:
+    """Whether X is an array to which nothing has to be done. False: it may still be one, the longer way will tell."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype == dtype
+        and X.ndim > 1
+        and 0 < X.size <= ENTRIES
+        and X.flags.carray
+        and bool(np.isfinite(X).all())
+    )
 
 
 def first_non_finite(A: Array) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,22 +21,33 @@ from numpy.typing import NDArray
 
 from mathdl import arrays
 from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
-from mathdl.arrays import Array, concatenated, is_array, to_host
-from mathdl.data import Minibatches, Standardize, as_arrays
+from mathdl.arrays import Array, Shape, concatenated, is_array, to_host
+from mathdl.data import Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
 from mathdl.data.weights import ClassWeight, class_weights, sample_weights
-from mathdl.errors import DataError, FileFormatError, MathdlError, OutOfMemoryError, UnknownNameError, UsageError
+from mathdl.errors import (
+    DataError,
+    FileFormatError,
+    MathdlError,
+    OutOfMemoryError,
+    UnknownNameError,
+    UsageError,
+    integer,
+)
 from mathdl.layers.layer import Context, Layer
 from mathdl.losses import LOSSES, Loss
 from mathdl.network import Network, Parameters
 from mathdl.objective import Objective
+from mathdl.training.chunks import ChunkTasks, Subject
 from mathdl.training.files import read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 
-_CHUNK = 1024
-"""Instances that are predicted at a time."""
+_CHUNK = 8192
+"""Instances that are predicted at a time, at most."""
+_MOST_ACTIVATIONS = 1 << 22
+"""And activations of a layer: 16 MB in float32."""
 
 
 class Rows(NamedTuple):
@@ -71,32 +83,50 @@ class Model:
 
     def __post_init__(self) -> None:
         self.objective = Objective(self.network, self.loss)
-
-    @cached_property
-    def _contexts(self) -> dict[int, Context]:
-        """Those of predicting. They view the state, and so never age; to make them takes half as long as to predict."""
-        return self.network.contexts(self.params)
+        self._tasks = ChunkTasks()
+        self._outputs: Subject | None = None
 
     # -- use ---------------------------------------------------------------------------------------------------------
 
-    def predict(self, X: Any, batch_size: int = _CHUNK) -> Array:
+    def predict(self, X: Any, batch_size: int | None = None) -> Array:
         """What the network puts out for X (n, …): probabilities, or numbers in the units of the targets.
 
-        The result is of the kind and on the device of X. Raises `DataError` on NaN and infinities, `ShapeError`.
+        Computed `batch_size` rows at a time (default: 8192, or as many as have 2²² activations in a layer). The
+        result is of the kind and on the device of X. Raises `DataError` on NaN and infinities, `ShapeError`.
         """
         home = arrays.device_of(X) if is_array(X) else arrays.device("cpu")
         X = self.network.check_shape(self.params, as_arrays(X, dtype=self.params.dtype)[0])
-        device, chunks = self.params.device, Minibatches(X.shape[0], batch_size)
+        chunks, output = self._chunks(X.shape[0], batch_size), self._output_shape
+        with self.params.device.active():
+            parts = self._tasks.computed(
+                self._predicted(), chunks, lambda rows: [self.prepare(X[rows, ...])], lambda B: (B, *output)
+            )
+            return home.put(self._finish(concatenated(parts)))
 
-        def outputs_of(k: int) -> Array:
-            return self._finish(self.objective.forward(self.params, self.prepare(X[chunks[k], ...]), self._contexts))
+    def _predicted(self) -> Subject:
+        """What is computed of X. It views θ and the state, and so never ages: making it takes longer than predicting."""
+        if self._outputs is None or self._outputs.params is not self.params:
+            objective, contexts = self.objective, self.network.contexts(self.params)
 
-        with device.active():
-            if len(chunks) == 1:
-                return home.put(outputs_of(0))
-            with device.backend.execution(device.handle, None, len(chunks), False) as execution:
-                parts = execution.map(outputs_of, len(chunks))
-            return home.put(concatenated(parts))
+            def outputs(params: Parameters, contexts: Mapping[int, Context], X: Array) -> Array:
+                return objective.outputs(objective.forward(params, X, contexts))
+
+            self._outputs = Subject(outputs, self.params, contexts, (objective,))
+        return self._outputs
+
+    @cached_property
+    def _output_shape(self) -> Shape:
+        return self.objective.output_shape(self.params.input_shape)
+
+    @cached_property
+    def _rows_of_a_chunk(self) -> int:
+        shapes = self.network.shapes(self.params.input_shape)
+        return max(1, min(_CHUNK, _MOST_ACTIVATIONS // max(map(prod, shapes))))
+
+    def _chunks(self, n: int, batch_size: int | None = None) -> list[slice]:
+        B = self._rows_of_a_chunk if batch_size is None else integer("batch_size", batch_size)
+        B = -(-n // -(-n // B))  # of about one size: so most of them are like one another
+        return [slice(first, min(first + B, n)) for first in range(0, n, B)]
 
     def evaluate(self, X: Any, Y: Any, sample_weight: Any = None, workers: int | None = None) -> dict[str, float]:
         """{"loss": …, "accuracy": …} for classes, {"loss", "mae", "rmse", "r2"} for numbers: Σ w·figure / Σ w."""
@@ -197,8 +227,7 @@ class Model:
         labels = self.loss.kind == "categorical" and targets.ndim == 1
         return self.params.device.put(targets, None if labels else self.params.dtype)
 
-    def _finish(self, A: Array) -> Array:
-        P = self.objective.outputs(A)
+    def _finish(self, P: Array) -> Array:
         if self.targets is not None:
             P = self.params.device.put(self.targets.invert(to_host(P)), self.params.dtype)
         return P[:, 0] if self.squeeze and P.shape[1:] == (1,) else P
@@ -207,25 +236,26 @@ class Model:
 
     def figures(self, rows: Rows, source: Source, workers: int | None = None) -> dict[str, float]:
         """The figures of prepared rows, computed in chunks whose cut depends on n alone, and added in their order."""
-        device = self.params.device
-        xp = device.namespace
-        with device.active():
-            contexts = self._contexts
-            chosen = self.objective.metrics(self.target_scale())
-            parts = list(Minibatches(source.n, _CHUNK))
+        xp = self.params.device.namespace
+        objective, has_weights = self.objective, rows.weights is not None
 
-            def sums_of(k: int) -> list[Array]:
-                X, Y, weights = source.slice(parts[k].start, parts[k].stop)
-                A = self.objective.forward(self.params, X, contexts)
-                values = [self.objective.instance_losses(A, Y), *(metric(A, Y) for metric in chosen.values())]
-                if weights is None:
-                    return [X.shape[0], *(xp.sum(value) for value in values)]
-                return [xp.sum(weights), *(xp.sum(value * weights) for value in values)]
+        def sums(params: Parameters, contexts: Mapping[int, Context], X: Array, Y: Array, *weights: Array) -> Array:
+            A = objective.forward(params, X, contexts)
+            values = [objective.instance_losses(A, Y), *(metric(A, Y) for metric in chosen.values())]
+            return xp.stack([*map(xp.sum, weights), *(xp.sum(v * weights[0] if weights else v) for v in values)])
 
-            with device.backend.execution(device.handle, workers, len(parts), False) as execution:
-                sums_of_parts = execution.map(sums_of, len(parts))
-            sums = np.sum([[float(value) for value in part] for part in sums_of_parts], axis=0)
-        return self.named((sums[1:] / sums[0]).tolist(), rows)
+        def read(part: slice) -> list[Array]:
+            return [A for A in source.slice(part.start, part.stop) if A is not None]
+
+        with self.params.device.active():
+            chosen = objective.metrics(self.target_scale())
+            contexts = self._predicted().contexts
+            subject = Subject(sums, self.params, contexts, (objective, self.targets, has_weights))
+            shape = (len(chosen) + 1 + has_weights,)
+            parts = self._tasks.computed(subject, self._chunks(source.n), read, lambda B: shape, workers)
+            found = np.sum([to_host(part).astype(np.float64) for part in parts], axis=0)
+        total, of_rows = (found[0], found[1:]) if has_weights else (source.n, found)
+        return self.named((of_rows / total).tolist(), rows)
 
     def named(self, means: list[float], rows: Rows) -> dict[str, float]:
         """Mean loss and metrics of `rows` under their names; of squared errors, their root and R²."""

@@ -118,7 +118,7 @@ class Trainer:
         """θ and the state."""
         return self.model.params
 
-    def predict(self, X: Any, batch_size: int = 1024) -> Array:
+    def predict(self, X: Any, batch_size: int | None = None) -> Array:
         """See `Model.predict`."""
         return self.model.predict(X, batch_size)
 

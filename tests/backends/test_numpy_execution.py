@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController
 
 from mathdl import primitive
 from mathdl.errors import UsageError
@@ -55,8 +56,12 @@ def within_time(test):
     return guarded
 
 
+def blas_libraries():
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
 def blas_threads():
-    return [library.num_threads for library in module._blas_libraries()]
+    return [library.num_threads for library in blas_libraries()]
 
 
 def workers_alive():
@@ -76,10 +81,10 @@ def nothing_left_behind():
 @pytest.fixture
 def two_blas_threads():
     before = blas_threads()
-    for library in module._blas_libraries():
+    for library in blas_libraries():
         library.set_num_threads(2)
     yield [2] * len(before)
-    for library, threads in zip(module._blas_libraries(), before, strict=True):
+    for library, threads in zip(blas_libraries(), before, strict=True):
         library.set_num_threads(threads)
 
 
@@ -583,7 +588,7 @@ def test_everything_is_restored_after_an_error(two_blas_threads):
 
 
 def test_the_libraries_are_looked_for_once(monkeypatch):
-    module._blas_libraries()
+    module._blas_threads()
     monkeypatch.setattr(module, "ThreadpoolController", None)
     with ShardedExecution(1, 1, False):
         pass

@@ -39,8 +39,8 @@ def is_contiguous(A: Any) -> bool:
 def _matmul(A: Any, B: Any, out: Any) -> Group | None:
     if B.ndim != 2:
         return None
-    if A.ndim == 1:
-        return _sum_rows(A, B, out)
+    if A.ndim == 1 or A.shape[0] == 1:
+        return _row_product(A.reshape(-1), B, out)
     return _product(A, B, [(slice(0, A.shape[0]), slice(0, B.shape[1]))], out)
 
 
@@ -58,13 +58,12 @@ def _product(A: Any, B: Any, parts: Parts, out: Any) -> Group | None:
     return group
 
 
-def _sum_rows(ones: Any, D: Any, out: Any) -> Group | None:
-    if not ones.dtype == D.dtype == out.dtype or not all(map(is_readable, (ones, D, out))):
+def _row_product(a: Any, B: Any, out: Any) -> Group | None:
+    """a B for one row a: ones, for a sum of rows."""
+    if not a.dtype == B.dtype == out.dtype or not all(map(is_readable, (a, B, out))) or min(B.shape) < 2:
         return None
-    if not np.all(ones == 1) or min(D.shape) < 2:
-        return None
-    group = Group((1, D.shape[1]), [(slice(0, 1), slice(0, D.shape[1]))])
-    group.add(Op("SUM_ROWS", Operand(ones, 0, 1), Operand(D, D.shape[1], 1), out, D.shape[1], D.shape[0]), D.size)
+    group = Group((1, B.shape[1]), [(slice(0, 1), slice(0, B.shape[1]))])
+    group.add(Op("ROW_PRODUCT", Operand(a, 0, 1), Operand(B, B.shape[1], 1), out, B.shape[1], B.shape[0]), B.size)
     return group
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cache
 from queue import SimpleQueue
@@ -76,10 +75,13 @@ class ShardedExecution:
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         team, meeting = self._entered(), self._meeting
-        with self._in_pieces():
+        before = self._take_pieces()
+        try:
             if self.shards == 1:
                 return [task(shard) for shard in range(count)]
             return team.map(task, count) if meeting is None else meeting.hold(team, task, count)
+        finally:
+            pieces.team.map, pieces.team.workers = before
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         if count == 1 or self._meeting is None:
@@ -110,7 +112,8 @@ class ShardedExecution:
         return RecordedTask(make, writes, self._pool)
 
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
-        with self._in_pieces():
+        before = self._take_pieces()
+        try:
             for done in range(count):
                 first, second = getattr(gradient, "program", None), getattr(update, "program", None)
                 if self._pool is not None and first is not None and second is not None:
@@ -119,18 +122,16 @@ class ShardedExecution:
                 if not math.isfinite(float(J[0])):
                     return done
                 update()
+        finally:
+            pieces.team.map, pieces.team.workers = before
         return count
 
-    @contextmanager
-    def _in_pieces(self) -> Iterator[None]:
-        """Large calls of this thread in pieces, by the team, where a step is not cut itself."""
+    def _take_pieces(self) -> tuple[Any, int]:
+        """From now on, large calls of this thread in pieces, by the team, unless steps are cut. What was before."""
         before = pieces.team.map, pieces.team.workers
         pieces.team.map = self._entered().map if self.shards == 1 else None
         pieces.team.workers = self.workers
-        try:
-            yield
-        finally:
-            pieces.team.map, pieces.team.workers = before
+        return before
 
     def _entered(self) -> _Team:
         if self._team is None:
@@ -153,31 +154,38 @@ class _OneBlasThread:
     def begin(self) -> None:
         with self._lock:
             if self._open == 0:
-                self._before = [library.num_threads for library in _blas_libraries()]
-                for library in _blas_libraries():
-                    _set_threads(library, 1)
+                self._before = [number() for number, _ in _blas_threads()]
+                for _, set_number in _blas_threads():
+                    set_number(1)
             self._open += 1
 
     def end(self) -> None:
         with self._lock:
             self._open -= 1
             if self._open == 0:
-                for library, threads in zip(_blas_libraries(), self._before, strict=True):
-                    _set_threads(library, threads)
-
-
-def _set_threads(library: Any, threads: int) -> None:
-    # threadpoolctl obeys one thread of a process alone and ignores the others; executions take turns by their own lock.
-    getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)
+                for (_, set_number), threads in zip(_blas_threads(), self._before, strict=True):
+                    set_number(threads)
 
 
 _one_blas_thread = _OneBlasThread()
 
 
 @cache
-def _blas_libraries() -> list[Any]:
-    """The BLAS libraries of this process; to find them takes milliseconds."""
-    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+def _blas_threads() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
+    """What tells and what sets the threads of each BLAS library of this process; to find them takes milliseconds."""
+    libraries = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+    return [_threads_of(library) for library in libraries]
+
+
+def _threads_of(library: Any) -> tuple[Callable[[], int], Callable[[int], Any]]:
+    # threadpoolctl obeys one thread of a process alone and ignores the others; executions take turns by their own lock.
+    set_number = getattr(library, "_real_set_num_threads", library.set_num_threads)
+    symbol = getattr(library, "_get_symbol", None)
+    if symbol is None or getattr(library, "threading_layer", None) != "pthreads":
+        return library.get_num_threads, set_number
+    names = "openblas_get_num_threads", "openblas_set_num_threads"
+    found = [symbol(name) for name in names]  # looked up once, and not at every call
+    return library.get_num_threads if found[0] is None else found[0], set_number if found[1] is None else found[1]
 
 
 class _Team:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import gcd
@@ -21,7 +22,7 @@ from mathdl_backends.numpy.memory import Buffer, Memory, owner
 from mathdl_backends.numpy.pieces import Parts
 
 KINDS = (
-    *("PRODUCT", "SUM_ROWS", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
+    *("PRODUCT", "ROW_PRODUCT", "TAKE_ROWS", "CONVOLVE", "CONVOLVE_DW", "CONVOLVE_DA", "MAX_LINE", "MAX_LINE_BACKWARD"),
     *("SUM_PIECES", "COPY", "ADD", "SUBTRACT", "MULTIPLY", "DIVIDE", "SQRT", "RELU", "RELU_BACKWARD"),
     *("FROM_BOOL", "ARGMAX", "PUT_ROW", "LOOP", "REDUCE", "COPY_AXES", "RANDOM_WORDS"),
 )
@@ -207,21 +208,30 @@ def _not_there() -> IndexError:
     return IndexError("a row was taken that is not there")
 
 
+_resting: defaultdict[int, list[int]] = defaultdict(list)
+"""Pools that nobody uses, by their number of threads: to start threads takes longer than to predict a row."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_resting.clear)  # a process that was forked off has none of their threads
+
+
 class Pool:
     """The threads that run programs, from `open` to `close`; a program runs while its pool is open."""
 
     def __init__(self, threads: int) -> None:
         self._library, self._threads = native.loaded(), threads
-        self._pool: Any = None
+        self._pool: int | None = None
         self._process = 0
 
     def open(self) -> None:
-        """Start the threads."""
-        routines = blas.routines() or ()
-        self._pool = self._library.pool_new(self._threads, (ctypes.c_void_p * len(routines))(*routines))
+        """Have threads: those that rest, or new ones."""
+        try:
+            self._pool = _resting[self._threads].pop()
+        except IndexError:
+            routines = blas.routines() or ()
+            self._pool = self._library.pool_new(self._threads, (ctypes.c_void_p * len(routines))(*routines))
+            if self._pool is None:
+                raise MemoryError("no memory for the threads of a step") from None
         self._process = os.getpid()
-        if not self._pool:
-            raise MemoryError("no memory for the threads of a step")
 
     def program(
         self,
@@ -282,9 +292,9 @@ class Pool:
         return done
 
     def close(self) -> None:
-        """End the threads."""
-        if self._pool and os.getpid() == self._process:  # a process that was forked off has none of them
-            self._library.pool_free(self._pool)
+        """Let the threads rest."""
+        if self._pool is not None and os.getpid() == self._process:
+            _resting[self._threads].append(self._pool)
         self._pool = None
 
 

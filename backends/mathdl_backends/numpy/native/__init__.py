@@ -36,7 +36,6 @@ def loaded() -> Any:
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int
     found.pool_new.argtypes, found.pool_new.restype = (integer, pointer), pointer
-    found.pool_free.argtypes, found.pool_free.restype = (pointer,), None
     found.pool_run.argtypes, found.pool_run.restype = (pointer, pointer), integer
     found.pool_steps.argtypes = (pointer, pointer, pointer, pointer, integer, ctypes.c_int64)
     found.pool_steps.restype = ctypes.c_int64

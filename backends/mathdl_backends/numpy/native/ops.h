@@ -83,7 +83,7 @@ static void NAME(op)(const Op *op, const Piece *p, const Blas *blas, char *scrat
     const T *a = op->locals & LOCAL_A ? (T *)(scratch + (intptr_t)op->a) : (T *)op->a + at.row * a_down + at.column * op->a_right;
     const T *b = op->locals & LOCAL_B ? (T *)(scratch + (intptr_t)op->b) : (T *)op->b + at.row * b_down + at.column * op->b_right;
     switch (op->kind) {
-    case SUM_ROWS: /* a holds ones */
+    case ROW_PRODUCT: /* a is one row: ones, for a sum of rows */
         blas->NAME(gemv)(ROW_MAJOR, TRANSPOSED, op->inner, at.columns, 1, (T *)op->b + at.column, op->b_down, (T *)op->a, 1, 0, c, 1);
         return;
     case SUM_PIECES: /* b holds ones; the rows of this piece, to the row of c that goes with it */

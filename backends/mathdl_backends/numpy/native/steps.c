@@ -18,7 +18,7 @@
 const char *built_from(void) { return BUILT_FROM; }
 
 enum {
-    PRODUCT, SUM_ROWS, TAKE_ROWS, CONVOLVE, CONVOLVE_DW, CONVOLVE_DA, MAX_LINE, MAX_LINE_BACKWARD, SUM_PIECES,
+    PRODUCT, ROW_PRODUCT, TAKE_ROWS, CONVOLVE, CONVOLVE_DW, CONVOLVE_DA, MAX_LINE, MAX_LINE_BACKWARD, SUM_PIECES,
     COPY, ADD, SUBTRACT, MULTIPLY, DIVIDE, SQRT, RELU, RELU_BACKWARD,
     FROM_BOOL, ARGMAX, PUT_ROW, LOOP, REDUCE, COPY_AXES, RANDOM_WORDS
 };
@@ -58,7 +58,7 @@ typedef struct {
     char *a, *b, *c;              /* operands and result; of what is local, the bytes from the beginning of the scratch */
     int64_t a_down, b_down, c_down;   /* elements from one row to the next: 0 for a row that all share */
     int64_t a_right, b_right;     /* 1, or 0 for a number that a row shares; of a product: 1 if it lies transposed */
-    int64_t inner;                /* of products and SUM_ROWS: the contraction; of TAKE_ROWS: the rows of a; of CONVOLVE …: the
+    int64_t inner;                /* of products and ROW_PRODUCT: the contraction; of TAKE_ROWS: the rows of a; of CONVOLVE …: the
                                      output channels; of MAX_LINE …: the elements behind the axis; of SUM_PIECES: rows of a piece;
                                      of RANDOM_WORDS: the first instance */
     int64_t width;                /* columns of the result */
@@ -140,12 +140,12 @@ typedef struct { char *bytes; int64_t size; } Scratch;
 
 typedef struct {
     Blas blas;
-    int workers;
+    int wanted, workers;    /* threads beside the caller: how many there are to be, and are */
     pthread_t *threads;
     Scratch scratch;        /* of the calling thread */
     Program program;
     atomic_llong round;     /* odd while a program may be entered */
-    atomic_int inside, asleep, closing;
+    atomic_int inside, asleep;
     pthread_mutex_t lock;
     pthread_cond_t wake;
 } Pool;
@@ -217,12 +217,11 @@ static void *serve(void *argument) {
             since = now_ns();
             continue;
         }
-        if (atomic_load(&pool->closing)) break;
         pause_briefly();
         if (turn % 256 == 0 && now_ns() - since > AWAKE_NS) {
             pthread_mutex_lock(&pool->lock);
             atomic_fetch_add(&pool->asleep, 1);
-            while (!atomic_load(&pool->closing)) {
+            for (;;) {
                 round = atomic_load(&pool->round);
                 if (round != seen && round % 2 == 1) break;
                 pthread_cond_wait(&pool->wake, &pool->lock);
@@ -232,8 +231,6 @@ static void *serve(void *argument) {
             since = now_ns();
         }
     }
-    free(scratch.bytes);
-    return NULL;
 }
 
 static void wake_sleepers(Pool *pool) {
@@ -244,32 +241,23 @@ static void wake_sleepers(Pool *pool) {
     }
 }
 
-/* A pool of `threads` threads, the caller being one of them. NULL where the system has no more. */
+/* A pool of `threads` threads, the caller being one of them; the others start with the first program that needs them, and
+ * sleep when there is none. A pool is never freed, but used again. NULL where the system has no memory. */
 Pool *pool_new(int threads, const Blas *blas) {
     Pool *pool = calloc(1, sizeof(Pool));
     if (!pool) return NULL;
     pool->blas = *blas;
+    pool->wanted = threads - 1;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    pool->threads = calloc(threads > 1 ? (size_t)(threads - 1) : 1, sizeof(pthread_t));
-    for (int k = 0; pool->threads && k < threads - 1; k++) {
-        if (pthread_create(&pool->threads[k], NULL, serve, pool) != 0) break; /* fewer threads give the same bits */
-        pool->workers++;
-    }
     return pool;
 }
 
-void pool_free(Pool *pool) {
-    atomic_store(&pool->closing, 1);
-    pthread_mutex_lock(&pool->lock);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
-    for (int k = 0; k < pool->workers; k++) pthread_join(pool->threads[k], NULL);
-    pthread_mutex_destroy(&pool->lock);
-    pthread_cond_destroy(&pool->wake);
-    free(pool->scratch.bytes);
-    free(pool->threads);
-    free(pool);
+static void start_threads(Pool *pool) {
+    pool->threads = calloc((size_t)pool->wanted, sizeof(pthread_t));
+    for (; pool->threads && pool->workers < pool->wanted; pool->workers++)
+        if (pthread_create(&pool->threads[pool->workers], NULL, serve, pool) != 0) break;
+    pool->wanted = pool->workers; /* fewer threads give the same bits */
 }
 
 /* A program as Python hands it over. `counters` holds 2 · count numbers; with `alone` the calling thread does all of it. */
@@ -287,6 +275,7 @@ static int run(Pool *pool, const Tables *t) {
     for (int64_t s = 0; s < 2 * t->count; s++) atomic_store_explicit(&t->counters[s], 0, memory_order_relaxed);
     atomic_int found = 0;
     Program program = {t->ops, t->pieces, t->stages, t->count, t->counters, t->counters + t->count, &found, t->scratch};
+    if (!t->alone && pool->workers < pool->wanted) start_threads(pool);
     if (t->alone || pool->workers == 0) {
         work(&program, &pool->blas, &pool->scratch);
         return atomic_load(&found);
