@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from mathdl.cli.doctor import usable_cores
+from mathdl.cli.ulp import instructions, processor
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def about(*packages: str) -> dict[str, Any]:
-    """Processor, cores, system, the versions of Python and of those packages that are installed, commit and date."""
+    """Processor with its vector instructions, cores, system, versions of Python and of the packages, commit and date.
+
+    A package that is not installed is left out.
+    """
     return {
-        "cpu": cpu(), "cores": usable_cores(), "system": platform.system(), "python": platform.python_version(),
-        "versions": versions(*packages), "commit": commit(), "date": time.strftime("%Y-%m-%d"),
+        "cpu": f"{processor()} ({instructions()})", "cores": usable_cores(), "system": platform.system(),
+        "python": platform.python_version(), "versions": versions(*packages), "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
 
 
@@ -36,14 +41,6 @@ def about_device(device: str) -> dict[str, str]:
 def file_name(device: str) -> str:
     """A device's name as the stem of a file: ``NVIDIA H100 80GB HBM3`` as ``nvidia-h100-80gb-hbm3``."""
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
-
-
-def cpu() -> str:
-    """The processor, by the name that the system gives it."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -104,7 +104,7 @@ class Model:
             return home.put(self._finish(concatenated(parts)))
 
     def _predicted(self) -> Subject:
-        """What is computed of X. It views θ and the state, and so never ages: making it takes longer than predicting."""
+        """What is computed of X. It views θ and the state, and so never ages; making it takes as long as predicting."""
         if self._outputs is None or self._outputs.params is not self.params:
             objective, contexts = self.objective, self.network.contexts(self.params)
 
