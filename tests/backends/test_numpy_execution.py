@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 from mathdl import primitive
 from mathdl.errors import UsageError
 from mathdl.primitive import reference_only
+from mathdl_backends.numpy import blas
 from mathdl_backends.numpy.execution import ShardedExecution
 from mathdl_backends.numpy.pieces import team
 from mathdl_backends.numpy.products import matmul
@@ -588,8 +589,8 @@ def test_everything_is_restored_after_an_error(two_blas_threads):
 
 
 def test_the_libraries_are_looked_for_once(monkeypatch):
-    module._blas_threads()
-    monkeypatch.setattr(module, "ThreadpoolController", None)
+    blas._blas_threads()
+    monkeypatch.setattr(blas, "ThreadpoolController", None)
     with ShardedExecution(1, 1, False):
         pass
 

@@ -49,6 +49,22 @@ def test_what_comes_again_is_one_program(n):
     assert task._task.program is not None
 
 
+@pytest.mark.skipif(why_absent() is not None, reason="needs the compiled part")
+def test_a_row_is_predicted_without_an_execution(monkeypatch):
+    """What needs no other thread runs at once; what does, or is used by another, takes the longer way: the same bits."""
+    model, X = model_of(), normal(1, 6, dtype="float32")
+    expected = [model.predict(X).tobytes() for _ in range(5)][-1]
+    (task,) = model._tasks._tasks.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(task._execution), "__enter__", lambda self: pytest.fail("opened"))
+        assert model.predict(X).tobytes() == expected
+    with task.lock:
+        assert model.predict(X).tobytes() == expected
+    monkeypatch.setattr(task._task.program, "alone", False)
+    assert task.at_once([X]) is None
+    assert model.predict(X).tobytes() == expected
+
+
 def test_many_chunks_are_recorded_at_once():
     model, X = model_of(), normal(40, 6, dtype="float32")
     model.predict(X, batch_size=10)

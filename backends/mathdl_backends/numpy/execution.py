@@ -13,16 +13,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from functools import cache
 from queue import SimpleQueue
-from threading import Condition, Lock, Semaphore, Thread
+from threading import Condition, Semaphore, Thread
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from mathdl.errors import UsageError
-from mathdl_backends.numpy import pieces
+from mathdl_backends.numpy import blas, pieces
 from mathdl_backends.numpy.products import MOST_PIECES
 from mathdl_backends.numpy.programs import Pool, why_absent
 from mathdl_backends.numpy.recording import Make, is_recording
@@ -57,7 +55,7 @@ class ShardedExecution:
     def __enter__(self) -> ShardedExecution:
         if self._pool is not None:
             self._pool.open()
-        _one_blas_thread.begin()
+        blas.one_thread.begin()
         self._errstate = np.errstate(all="ignore")  # non-finite numbers are found by diagnosis, not by warnings
         self._errstate.__enter__()
         self._team = _Team(self._threads)
@@ -71,7 +69,7 @@ class ShardedExecution:
         try:
             team.dismiss()
         finally:
-            _one_blas_thread.end()
+            blas.one_thread.end()
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         team, meeting = self._entered(), self._meeting
@@ -141,51 +139,6 @@ class ShardedExecution:
 
 def _same(x: Any) -> Any:
     return x
-
-
-class _OneBlasThread:
-    """BLAS on one thread, process-wide, from the first `begin` to the last `end`; then on as many as before."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._open = 0
-        self._before: list[int] = []
-
-    def begin(self) -> None:
-        with self._lock:
-            if self._open == 0:
-                self._before = [number() for number, _ in _blas_threads()]
-                for _, set_number in _blas_threads():
-                    set_number(1)
-            self._open += 1
-
-    def end(self) -> None:
-        with self._lock:
-            self._open -= 1
-            if self._open == 0:
-                for (_, set_number), threads in zip(_blas_threads(), self._before, strict=True):
-                    set_number(threads)
-
-
-_one_blas_thread = _OneBlasThread()
-
-
-@cache
-def _blas_threads() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
-    """What tells and what sets the threads of each BLAS library of this process; to find them takes milliseconds."""
-    libraries = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
-    return [_threads_of(library) for library in libraries]
-
-
-def _threads_of(library: Any) -> tuple[Callable[[], int], Callable[[int], Any]]:
-    # threadpoolctl obeys one thread of a process alone and ignores the others; executions take turns by their own lock.
-    set_number = getattr(library, "_real_set_num_threads", library.set_num_threads)
-    symbol = getattr(library, "_get_symbol", None)
-    if symbol is None or getattr(library, "threading_layer", None) != "pthreads":
-        return library.get_num_threads, set_number
-    names = "openblas_get_num_threads", "openblas_set_num_threads"
-    found = [symbol(name) for name in names]  # looked up once, and not at every call
-    return library.get_num_threads if found[0] is None else found[0], set_number if found[1] is None else found[1]
 
 
 class _Team:

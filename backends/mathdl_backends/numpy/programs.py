@@ -195,13 +195,25 @@ def why_absent() -> str | None:
 class Program:
     """Compiled groups: a function without arguments, that runs while its pool is open."""
 
-    def __init__(self, pool: Pool, tables: Any, kept: Any) -> None:
+    def __init__(self, pool: Pool, tables: Any, kept: Any, alone: bool) -> None:
         self.pool = pool
+        self.alone = alone
+        """Whether it needs no other thread."""
         self.address = address(tables)
         self._kept = tables, kept  # the arrays live as long as the program
 
     def __call__(self) -> None:
         self.pool.run(self)
+
+    def by_itself(self) -> None:
+        """Run it while its pool is closed."""
+        self.pool.open()
+        blas.one_thread.begin()
+        try:
+            self.pool.run(self)
+        finally:
+            blas.one_thread.end()
+            self.pool.close()
 
 
 def _not_there() -> IndexError:
@@ -276,7 +288,7 @@ class Pool:
         counters = np.zeros(2 * len(stages), dtype=np.int64)
         alone = sum(group.work for group in groups) < _ALONE
         where = (*map(address, tables), len(stages), address(counters), alone, scratch)
-        return Program(self, np.array(where, dtype=np.int64), (tables, counters, kept))
+        return Program(self, np.array(where, dtype=np.int64), (tables, counters, kept), alone)
 
     def run(self, program: Program) -> None:
         """Run a program. Raises `IndexError` if it takes a row that is not there."""

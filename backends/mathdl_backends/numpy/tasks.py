@@ -51,6 +51,12 @@ class RecordedTask:
         """The program that the task is, all of it; None as long as it is not, or is more than that."""
         return self._program if self._next == "replay" and isinstance(self._program, Program) else None
 
+    @property
+    def by_itself(self) -> Callable[[], None] | None:
+        """What runs the task while no execution is open, if it is a program that needs no other thread."""
+        program = self.program
+        return program.by_itself if program is not None and program.alone and not is_recording() else None
+
     def _record(self) -> Any:
         before = [A.copy() for A in self._writes]
         try:
