@@ -51,7 +51,7 @@ def test_what_comes_again_is_one_program(n):
 
 @pytest.mark.skipif(why_absent() is not None, reason="needs the compiled part")
 def test_a_row_is_predicted_without_an_execution(monkeypatch):
-    """What needs no other thread runs at once; what does, or is used by another, takes the longer way: the same bits."""
+    """What needs no other thread runs at once; what does, or is in use, takes the longer way: the same bits."""
     model, X = model_of(), normal(1, 6, dtype="float32")
     expected = [model.predict(X).tobytes() for _ in range(5)][-1]
     (task,) = model._tasks._tasks.values()
