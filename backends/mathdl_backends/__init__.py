@@ -58,7 +58,8 @@ class Execution(Protocol):
         """A task that makes the same calls on the same buffers at every call, in a form that is quick to run again.
 
         `make(view)` makes the task on arrays that are seen through `view`; `writes` are the arrays that it changes. It
-        may answer with buffers of its own, whose values the next call overwrites.
+        may answer with buffers of its own, whose values the next call overwrites. A task may have `by_itself`: None, or
+        what runs it while the execution is not open.
         """
         ...
 
