@@ -35,7 +35,8 @@ def test_it_builds_a_library_that_loads(script):
     assert script.build() is None
     assert files(script) == ["__init__.py", "_steps.so", "loops.h", "ops.h", "steps.c", "windows.h", "words.h"]
     library = ctypes.CDLL(str(script.LIBRARY))
-    assert all(hasattr(library, name) for name in ("pool_new", "pool_run", "pool_steps", "random_words"))
+    names = "pool_new", "pool_run", "pool_run_alone", "pool_steps", "random_words"
+    assert all(hasattr(library, name) for name in names)
     library.built_from.restype = ctypes.c_char_p
     assert library.built_from().decode() == native.digest(script.FOLDER) == native.digest()
 

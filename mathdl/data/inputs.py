@@ -21,6 +21,8 @@ from mathdl.data.selection import is_on_file
 from mathdl.errors import DataError, UsageError
 
 DTYPES = ("float32", "float64")
+_FEW = 4096
+"""Numbers whose sum of squares is sooner found than whether each is finite."""
 UNFIT = {
     "O": "Python objects",
     "U": "text",
@@ -73,7 +75,7 @@ def _is_fit(X: Any, dtype: str | None) -> bool:
         and X.ndim > 1
         and 0 < X.size <= ENTRIES
         and X.flags.carray
-        and bool(np.isfinite(X).all())
+        and (isfinite(np.vdot(X, X)) if X.size < _FEW else bool(np.isfinite(X).all()))
     )
 
 

@@ -115,19 +115,26 @@ class ChunkTasks:
 
         The bits are the same, recorded or not, by any number of workers.
         """
+        if len(chunks) == 1:
+            (rows,) = chunks
+            return [self._single(subject, read(rows), output(rows.stop - rows.start), workers)]
         results: list[Array] = []
         for B, group in groupby(chunks, lambda rows: rows.stop - rows.start):
             first, *others = group
             arrays = read(first)
-            known = None if others else self._tasks.get(_key(subject, arrays, workers))
-            found = None if known is None else known.at_once(arrays)
-            if found is not None:
-                results.append(found)
-                continue
             with self._open(subject, arrays, output(B), workers, 1 + len(others)) as compute:
                 results.append(compute(arrays))
                 results.extend(compute(read(rows)) for rows in others)
         return results
+
+    def _single(self, subject: Subject, arrays: Sequence[Array], output: Shape, workers: int | None) -> Array:
+        """What comes of a chunk without others."""
+        task = self._tasks.get(_key(subject, arrays, workers))
+        found = None if task is None else task.at_once(arrays)
+        if found is not None:
+            return found
+        with self._open(subject, arrays, output, workers, 1) as compute:
+            return compute(arrays)
 
     @contextmanager
     def _open(

@@ -125,6 +125,8 @@ class Model:
 
     def _chunks(self, n: int, batch_size: int | None = None) -> list[slice]:
         B = self._rows_of_a_chunk if batch_size is None else integer("batch_size", batch_size)
+        if n <= B:
+            return [slice(0, n)]
         B = -(-n // -(-n // B))  # of about one size: so most of them are like one another
         return [slice(first, min(first + B, n)) for first in range(0, n, B)]
 

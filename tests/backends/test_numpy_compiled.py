@@ -28,18 +28,30 @@ pytestmark = pytest.mark.usefixtures("everything_compiled")
 
 @given(
     shape=shapes, dtype=dtypes, op=st.sampled_from([np.add, np.subtract, np.multiply, np.divide]),
-    operands=st.tuples(*2 * [st.sampled_from("wrn")]), at=st.integers(0, 2), size=sizes,
+    operands=st.tuples(*2 * [st.sampled_from("wrcn")]), at=st.integers(0, 2), size=sizes,
 )  # fmt: skip
-def test_binary_ops_of_arrays_rows_and_numbers(shape, dtype, op, operands, at, size):
+def test_binary_ops_of_arrays_rows_columns_and_numbers(shape, dtype, op, operands, at, size):
     def operand(kind, seed):
         if kind == "r" and len(shape) == 2:
             return spiced(shape[1:], dtype, seed)
+        if kind == "c" and len(shape) == 2:
+            return spiced((shape[0], 1), dtype, seed)
         return spiced((1,) if kind == "n" else shape, dtype, seed)
 
     A, B, C = operand(operands[0], 1), operand(operands[1], 2), spiced(shape, dtype, 3)
     out = (A, B, C)[at]
     with cut_finely(size):
         check(lambda A, B, C: op(A, B, out=(A, B, C)[at if out.shape == shape else 2]), A, B, C)
+
+
+def test_a_column_is_an_operand_like_a_row():
+    A, row, column = normal(30, 10), normal(10), normal(30, 1)
+
+    def shifted(A, row, column):
+        A -= row
+        A /= column
+
+    assert check(shifted, A, row, column) == [["SUBTRACT", "DIVIDE"]]
 
 
 @given(shape=shapes, dtype=dtypes, in_place=st.booleans())

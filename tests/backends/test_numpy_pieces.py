@@ -25,6 +25,16 @@ def test_pieces_cover_the_result_once_and_in_order(rows, columns):
         assert c == slice(0, columns) or (rows == 1 and c.stop - c.start <= PIECE)
 
 
+@given(rows=st.integers(2, 5000), columns=st.integers(1, PIECE))
+def test_a_few_pieces_are_of_one_size(rows, columns):
+    sizes = [r.stop - r.start for r, _ in pieces(rows, columns)]
+    if len(row_ranges(rows, columns)) <= 4:
+        assert len(sizes) in (1, 4) or rows < 9
+        assert max(sizes) - min(sizes) < len(sizes)
+    else:
+        assert len(sizes) == len(row_ranges(rows, columns))
+
+
 @given(rows=st.integers(0, 5000), columns=st.integers(1, 3 * PIECE))
 def test_ranges_of_rows_are_as_high_as_a_piece_but_for_the_last(rows, columns):
     ranges = row_ranges(rows, columns)

@@ -10,7 +10,7 @@ import pytest
 
 from compiling import everything_compiled, pool  # noqa: F401
 from mathdl.tables import take_row
-from mathdl_backends.numpy import compiled, sums
+from mathdl_backends.numpy import blas, compiled, sums
 from mathdl_backends.numpy.memory import Memory
 from mathdl_backends.numpy.programs import Pool
 from mathdl_backends.numpy.recording import record
@@ -51,6 +51,33 @@ def test_two_pools_at_once_and_threads_that_slept():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_program_by_itself_leaves_blas_as_it_was():
+    """It needs no open pool, and takes BLAS on one thread, which may round otherwise on several."""
+    row, B, out = normal(1, 300, dtype="float32"), normal(300, 200, dtype="float32"), np.zeros((1, 200), "float32")
+    recorder, _ = record(lambda view: partial(np.matmul, *map(view, (row, B, out))), Memory(1 << 20))
+    ((program, *_),) = compiled.compiled(recorder.calls, [], recorder.makes, Pool(2))
+    expected = out.tobytes()
+    (threads, set_threads), *_ = blas._blas_threads()
+    before = threads()
+    try:
+        for count in (1, 2, 3):
+            set_threads(count)
+            out[...] = 0
+            program.by_itself()
+            assert (out.tobytes(), threads()) == (expected, count)
+    finally:
+        set_threads(before)
+
+
+def test_a_program_by_itself_that_takes_a_row_that_is_not_there():
+    X, at, out = normal(5, 1), np.zeros(1, np.int64), np.zeros(1)
+    recorder, _ = record(lambda view: partial(take_row, *map(view, (X, at, out))), Memory(1 << 20))
+    ((program, *_),) = compiled.compiled(recorder.calls, [], recorder.makes, Pool(1))
+    at[...] = 5
+    with pytest.raises(IndexError, match="not there"):
+        program.by_itself()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -115,6 +115,8 @@ def test_numbers_too_large_for_the_dtype():
     with pytest.raises(DataError, match=r"X\[0, 1\] is 1e\+300, too large for float32: row 0, column 1"):
         as_arrays(X)
     assert as_arrays(X, dtype="float64")[0] is X
+    X = np.full((3, 2), 1e30, np.float32)  # whose squares are infinite
+    assert as_arrays(X)[0] is X
 
 
 def test_memory_maps_stay_in_their_file(tmp_path, monkeypatch):

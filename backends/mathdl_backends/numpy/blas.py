@@ -15,18 +15,23 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-_NAMES = ("sgemm", "dgemm", "sgemv", "dgemv")
+_ROUTINES = ("sgemm", "dgemm", "sgemv", "dgemv")
+_SETTINGS = ("get_num_threads", "set_num_threads")
 
 
 @cache
 def routines() -> tuple[int, ...] | None:
-    """The addresses of gemm and gemv, each for float and for double; None where NumPy's BLAS has no such."""
+    """Where NumPy's BLAS has gemm and gemv, each for float and for double, and what tells and sets its threads.
+
+    None where it has no such.
+    """
     try:  # a look-up in NumPy's own module finds the library that it was linked to, and no other
         library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # type: ignore[attr-defined]
     except (AttributeError, OSError):
         return None
-    for prefix in ("scipy_cblas_", "cblas_"):
-        found: list[Any] = [getattr(library, f"{prefix}{name}64_", None) for name in _NAMES]
+    for prefix in ("scipy_", ""):
+        names = *(f"cblas_{name}" for name in _ROUTINES), *(f"openblas_{name}" for name in _SETTINGS)
+        found: list[Any] = [getattr(library, f"{prefix}{name}64_", None) for name in names]
         if None not in found:
             return tuple(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in found)
     return None

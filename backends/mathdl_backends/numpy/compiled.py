@@ -173,20 +173,20 @@ def _elementwise(kind: str, inputs: Sequence[Any], out: Any, groups: Sequence[Gr
         return None
     if touch([o.array for o in known if not o.whole], [out]):
         return None
-    has_row = any(o.right and not o.whole for o in known)
-    width = out.shape[-1] if has_row or out.ndim == 2 else out.size
-    group = _place(width, has_row, known, out, groups)
-    width = width if has_row else group.shape[1]
+    in_rows = any(not o.whole and o.array.size > 1 for o in known)
+    width = out.shape[-1] if in_rows or out.ndim == 2 else out.size
+    group = _place(width, in_rows, known, out, groups)
+    width = width if in_rows else group.shape[1]
     known = [o._replace(down=width) if o.whole else o for o in known]
     second = known[1] if len(known) > 1 else Operand(known[0].array, 0, 0, known[0].whole)
     group.add(Op(kind, known[0], second, out, width), out.size)
     return group
 
 
-def _place(width: int, has_row: bool, operands: Sequence[Operand], out: Any, groups: Sequence[Group]) -> Group:
+def _place(width: int, in_rows: bool, operands: Sequence[Operand], out: Any, groups: Sequence[Group]) -> Group:
     """The last group that may take the op without overtaking what it waits for; else a new one."""
     for group in reversed(groups):
-        if group.takes(width if has_row else group.shape[1], out.size, operands, out):
+        if group.takes(width if in_rows else group.shape[1], out.size, operands, out):
             return group
         if group.is_in_the_way_of([o.array for o in operands], [out]):
             break
@@ -223,4 +223,6 @@ def _operand(A: Any, out: Any) -> Operand | None:
         return Operand(A, 0, 0)
     if A.ndim == 1 and A.shape == out.shape[-1:]:
         return Operand(A, 0, 1)
+    if out.ndim == 2 and A.shape == (out.shape[0], 1):
+        return Operand(A, 1, 0)
     return None

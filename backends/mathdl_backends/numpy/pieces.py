@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 PIECE = 16_384
 """Numbers of a piece of elementwise work: worth a hand-off, and yet in the cache from call to call."""
 
+_FEW = 4
+"""Pieces up to which there are so many, of one size: else a thread would have twice the work of another."""
+
 Parts: TypeAlias = Sequence[tuple[slice, slice]]
 """The (rows, columns) of the pieces of a result."""
 
@@ -45,7 +48,14 @@ def row_ranges(rows: int, columns: int) -> list[slice]:
 
 
 def pieces(rows: int, columns: int) -> Parts:
-    """The pieces of elementwise work: whole rows; parts of a row where there is but one."""
+    """The pieces of elementwise work: whole rows; parts of a row where there is but one. A few are alike in size."""
     if rows == 1:
-        return [(slice(0, 1), slice(j, min(j + PIECE, columns))) for j in range(0, columns, PIECE)]
-    return [(part, slice(0, columns)) for part in row_ranges(rows, columns)]
+        return [(slice(0, 1), part) for part in _ranges(columns, PIECE)]
+    return [(part, slice(0, columns)) for part in _ranges(rows, height(columns))]
+
+
+def _ranges(length: int, step: int) -> list[slice]:
+    count = -(-length // step)
+    if 1 < count <= _FEW:
+        step = -(-length // _FEW)
+    return [slice(i, min(i + step, length)) for i in range(0, length, step)]

@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from math import gcd
 from typing import Any, NamedTuple
@@ -206,14 +207,23 @@ class Program:
         self.pool.run(self)
 
     def by_itself(self) -> None:
-        """Run it while its pool is closed."""
-        self.pool.open()
-        blas.one_thread.begin()
-        try:
-            self.pool.run(self)
-        finally:
-            blas.one_thread.end()
-            self.pool.close()
+        """Run it while its pool is closed: a program that needs no other thread."""
+        if native.loaded().pool_run_alone(_alone(), self.address):
+            raise _not_there()
+
+
+@cache
+def _alone() -> int:
+    """The pool of the programs that run by themselves, one at a time."""
+    return _new_pool(1)
+
+
+def _new_pool(threads: int) -> int:
+    routines = blas.routines() or ()
+    found: int | None = native.loaded().pool_new(threads, (ctypes.c_void_p * len(routines))(*routines))
+    if found is None:
+        raise MemoryError("no memory for the threads of a step")
+    return found
 
 
 def _not_there() -> IndexError:
@@ -239,10 +249,7 @@ class Pool:
         try:
             self._pool = _resting[self._threads].pop()
         except IndexError:
-            routines = blas.routines() or ()
-            self._pool = self._library.pool_new(self._threads, (ctypes.c_void_p * len(routines))(*routines))
-            if self._pool is None:
-                raise MemoryError("no memory for the threads of a step") from None
+            self._pool = _new_pool(self._threads)
         self._process = os.getpid()
 
     def program(

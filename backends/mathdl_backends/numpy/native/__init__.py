@@ -28,7 +28,7 @@ def loaded() -> Any:
     if os.environ.get("MATHDL_NATIVE") == "0" or not _PATH.is_file():
         return None
     try:
-        found = ctypes.CDLL(str(_PATH))
+        found: Any = ctypes.CDLL(str(_PATH))
         found.built_from.restype = ctypes.c_char_p
         if found.built_from().decode() != digest():
             return None
@@ -39,6 +39,9 @@ def loaded() -> Any:
     found.pool_run.argtypes, found.pool_run.restype = (pointer, pointer), integer
     found.pool_steps.argtypes = (pointer, pointer, pointer, pointer, integer, ctypes.c_int64)
     found.pool_steps.restype = ctypes.c_int64
+    # With Python's lock: to let go of it takes as long as a small program, and nobody sets up BLAS in the meantime.
+    found.pool_run_alone = ctypes.PyDLL(str(_PATH)).pool_run_alone
+    found.pool_run_alone.argtypes, found.pool_run_alone.restype = (pointer, pointer), integer
     found.random_words.argtypes = (pointer, *(3 * (ctypes.c_int64,)), pointer)
     found.random_words.restype = None
     return found

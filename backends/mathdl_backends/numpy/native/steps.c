@@ -82,6 +82,8 @@ typedef struct {
     void (*dgemm)(int, int, int, int64_t, int64_t, int64_t, double, const double *, int64_t, const double *, int64_t, double, double *, int64_t);
     void (*sgemv)(int, int, int64_t, int64_t, float, const float *, int64_t, const float *, int64_t, float, float *, int64_t);
     void (*dgemv)(int, int, int64_t, int64_t, double, const double *, int64_t, const double *, int64_t, double, double *, int64_t);
+    int (*threads)(void);
+    void (*set_threads)(int);
 } Blas;
 
 /* ---- the ops, for float and for double: the same roundings as NumPy's, so no operation may be fused with another ---- */
@@ -293,6 +295,16 @@ static int run(Pool *pool, const Tables *t) {
 }
 
 int pool_run(Pool *pool, const Tables *program) { return run(pool, program); }
+
+/* The same of a program that needs no other thread, for whoever holds Python's lock and has set up nothing: with BLAS on
+ * one thread, and then on as many as before. */
+int pool_run_alone(Pool *pool, const Tables *program) {
+    const int threads = pool->blas.threads();
+    if (threads != 1) pool->blas.set_threads(1);
+    const int outside = run(pool, program);
+    if (threads != 1) pool->blas.set_threads(threads);
+    return outside;
+}
 
 /* `gradient` and `update` in turn, `count` times, as long as J is finite after `gradient`. How many times; −1 less that
  * number if a row lies outside. */
