@@ -78,7 +78,7 @@ def examine() -> list[Finding]:
     ]
     findings += [_look(name, look) for name, look in required.items()]
     findings += [_extra(name) for name in EXTRAS]
-    return [*findings, _cuda()]
+    return [*findings, *_cuda()]
 
 
 def step_of(model: str, device: str) -> str:
@@ -159,8 +159,14 @@ def _extra(name: str) -> Finding:
     return Finding(name, OK, f"{' '.join(versions)} for {purpose}".strip())
 
 
-def _cuda() -> Finding:
+def _cuda() -> list[Finding]:
     from mathdl import arrays
 
     reason = arrays.backend("cupy").why_unusable()
-    return Finding("CUDA", OK if reason is None else ABSENT, reason or "usable: --device cuda")
+    if reason is not None:
+        return [Finding("CUDA", ABSENT, reason)]
+    from mathdl_backends.cupy import cudnn
+
+    without = cudnn.why_absent()
+    found = f"{cudnn.about()} for convolutions" if without is None else f"convolutions gather and multiply: {without}"
+    return [Finding("CUDA", OK, "usable: --device cuda"), Finding("cuDNN", ABSENT if without else OK, found)]

@@ -31,9 +31,9 @@ class AveragePoolCache(NamedTuple):
     lines: tuple[tuple[Line, int], ...]
 
 
-def sum_line_forward(A: Array, line: Line) -> Array:
-    """The sum over windows along one axis, tap after tap."""
-    A = padded(A, line.axis, line.padding)
+@primitive
+def sum_line(A: Array, line: Line) -> Array:
+    """The sum over windows along one axis, tap after tap; A has its padding."""
     first, *others = line.taps(A.shape[line.axis])
     Z = A[first]
     for tap in others:
@@ -57,7 +57,7 @@ def average_pool_forward(A: Array, window: Window, counts: Array | None = None) 
     along = []
     for line in lines(window):
         along.append((line, A.shape[line.axis] + sum(line.padding)))
-        A = sum_line_forward(A, line)
+        A = sum_line(padded(A, line.axis, line.padding), line)
     return A / n, AveragePoolCache(n, tuple(along))
 
 

@@ -49,6 +49,7 @@ def convolve_dW(A: Array, dZ: Array, gather: Gather, groups: int, into: Array | 
     return dW
 
 
+@primitive
 def convolve_dA(dZ: Array, W: Array, window: Window, input: Pair, adjoint: Array | None, groups: int) -> Array:
     """dA, for dZ of shape (B, p', q', k').
 

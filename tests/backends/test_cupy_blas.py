@@ -299,7 +299,7 @@ def test_the_library_is_the_one_in_memory(tmp_path):
     maps = tmp_path / "maps"
     lines = ["7f00-7f01 r-xp 0 00:00 1 /opt/cuda/lib/libcublas.so.13.0.0.19", "7f02-7f03 r--p 0 00:00 2 /lib/libc.so.6"]
     maps.write_text("\n".join([*lines, "7f04-7f05 r-xp 0 00:00 3 /opt/cuda/lib/libcublasLt.so.13.0.0.19", ""]))
-    assert blas._loaded(maps) == ["/opt/cuda/lib/libcublas.so.13.0.0.19"]
-    assert blas._loaded(tmp_path / "none") == []
+    assert blas.loaded_libraries("libcublas", maps) == ["/opt/cuda/lib/libcublas.so.13.0.0.19"]
+    assert blas.loaded_libraries("libcublas", tmp_path / "none") == []
     maps.write_text("7f00-7f01 r-xp 0 00:00 1    /home/a person/lib/libcublas.so.12\n")
-    assert blas._loaded(maps) == ["/home/a person/lib/libcublas.so.12"]
+    assert blas.loaded_libraries("libcublas", maps) == ["/home/a person/lib/libcublas.so.12"]

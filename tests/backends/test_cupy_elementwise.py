@@ -135,6 +135,7 @@ def test_pooling_has_the_bits_of_the_reference(geometry, B, k, dtype, seed):
         dZ = normal(*Z.shape, dtype=dtype, seed=seed)
         found = elementwise.max_line_backward(dZ, max_pool.MaxLineCache(beats, A.shape, line))
         same(found, max_pool.max_line_backward.reference(dZ.copy(), max_pool.MaxLineCache(beats, A.shape, line)))
+        same(elementwise.sum_line(A, line), average_pool.sum_line.reference(A, line))
         same(
             elementwise.sum_line_backward(dZ, line, A.shape[axis]),
             average_pool.sum_line_backward.reference(dZ, line, A.shape[axis]),
@@ -149,6 +150,7 @@ def test_sums_are_made_in_the_order_of_the_reference():
     _, beats = elementwise.max_line(A, line)
     cache = max_pool.MaxLineCache(beats, A.shape, line)
     same(elementwise.max_line_backward(dZ, cache), max_pool.max_line_backward.reference(dZ.copy(), cache))
+    same(elementwise.sum_line(A, line), average_pool.sum_line.reference(A, line))
     same(elementwise.sum_line_backward(dZ, line, 9), average_pool.sum_line_backward.reference(dZ, line, 9))
 
 

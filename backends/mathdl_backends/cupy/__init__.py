@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from mathdl.errors import DeviceError, MissingExtraError, OutOfMemoryError
-from mathdl_backends.cupy import elementwise, fusing, sums
+from mathdl_backends.cupy import cudnn, elementwise, fusing, sums
 from mathdl_backends.cupy.execution import GraphExecution
 
 NAME = "cupy"
@@ -59,7 +59,7 @@ def _require() -> None:
 
 
 def kernels() -> Mapping[str, Any]:
-    return sums.KERNELS | elementwise.KERNELS
+    return sums.KERNELS | elementwise.KERNELS | cudnn.KERNELS
 
 
 def fuse(primitive: Any) -> Any:
@@ -99,6 +99,7 @@ def about(handle: Any) -> Mapping[str, str]:
         "CuPy": str(cupy.__version__),
         "CUDA": str(runtime.runtimeGetVersion()),
         "driver": str(runtime.driverGetVersion()),
+        "cuDNN": cudnn.about(),
     }
     compute_type = getattr(cupy._core, "get_compute_type", None)
     if compute_type is not None:

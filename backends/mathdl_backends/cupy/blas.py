@@ -189,17 +189,17 @@ def for_ever(make: Callable[[Any], Any]) -> Any:
 def _library() -> Any:
     """The libcublas of this process: the one that CuPy has loaded."""
     _cupy().cuda.device.get_cublas_handle()  # loads it
-    for name in _loaded():
+    for name in loaded_libraries("libcublas"):
         return ctypes.CDLL(name)
     raise DeviceError(
         "cuBLAS: CuPy has loaded no libcublas that can be found; is the CUDA toolkit of CuPy's version there?"
     )
 
 
-def _loaded(maps: Path = Path("/proc/self/maps")) -> list[str]:
-    """The paths of what is called libcublas among the files that this process has in its memory."""
+def loaded_libraries(name: str, maps: Path = Path("/proc/self/maps")) -> list[str]:
+    """The paths of what is called so among the files that this process has in its memory."""
     text = maps.read_text() if maps.exists() else ""
-    return sorted(set(re.findall(r"(/.*/libcublas\.so[.\d]*)$", text, re.MULTILINE)))
+    return sorted(set(re.findall(rf"(/.*/{name}\.so[.\d]*)$", text, re.MULTILINE)))
 
 
 def _check(status: int, what: str) -> None:

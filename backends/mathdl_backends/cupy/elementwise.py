@@ -64,6 +64,19 @@ MAX_LINE_BACKWARD = Source(
     """,
 )
 
+SUM_LINE = Source(
+    "sum_line",
+    "raw T A, int64 elements, int64 places, int64 inner, int64 stride, int64 taps",
+    "raw T Z",
+    """
+    const ptrdiff_t outer = i / inner / places, place = i / inner % places;
+    const ptrdiff_t first = (outer * elements + place * stride) * inner + i % inner;
+    T sum = A[first];
+    for (ptrdiff_t tap = 1; tap < taps; tap++) sum += A[first + tap * inner];
+    Z[i] = sum;
+    """,
+)
+
 SUM_LINE_BACKWARD = Source(
     "sum_line_backward",
     "raw T dZ, int64 elements, int64 places, int64 inner, int64 stride, int64 taps",
@@ -156,8 +169,7 @@ def compiled(source: Source) -> Any:
 
 def max_line(A: Any, line: Any) -> tuple[Any, Any]:
     """Z, and where each tap but the first beats those before it: one array, tap after tap."""
-    empty, (places, inner) = _empty(), _along(A.shape, line)
-    shape = (*A.shape[: line.axis], places, *A.shape[line.axis + 1 :])
+    empty, (places, inner), shape = _empty(), _along(A.shape, line), _windows(A.shape, line)
     Z, beats = empty(shape, A.dtype), empty((line.size - 1, *shape), "bool")
     sizes = A.shape[line.axis], places, inner, line.stride, line.size, Z.size
     compiled(MAX_LINE)(A, *sizes, Z, beats, size=Z.size)
@@ -171,6 +183,14 @@ def max_line_backward(dZ: Any, cache: Any) -> Any:
     sizes = cache.shape[line.axis], places, inner, line.stride, line.size, dZ.size
     compiled(MAX_LINE_BACKWARD)(dZ, cache.beats, *sizes, dA, size=dA.size)
     return dA
+
+
+def sum_line(A: Any, line: Any) -> Any:
+    """Z."""
+    places, inner = _along(A.shape, line)
+    Z = _empty()(_windows(A.shape, line), A.dtype)
+    compiled(SUM_LINE)(A, A.shape[line.axis], places, inner, line.stride, line.size, Z, size=Z.size)
+    return Z
 
 
 def sum_line_backward(dZ: Any, line: Any, elements: int) -> Any:
@@ -223,6 +243,11 @@ def _along(shape: Sequence[int], line: Any) -> tuple[int, int]:
     return (shape[line.axis] - line.size) // line.stride + 1, prod(shape[line.axis + 1 :])
 
 
+def _windows(shape: Sequence[int], line: Any) -> tuple[int, ...]:
+    """The shape of the results of the window on elements of this shape."""
+    return (*shape[: line.axis], _along(shape, line)[0], *shape[line.axis + 1 :])
+
+
 # -- when they are used ------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +272,7 @@ def _one_dtype(T: Any, at: Any, row: Any) -> str | None:
 KERNELS = {
     "max_line": Kernel(max_line, _floats),
     "max_line_backward": Kernel(max_line_backward, _beats_in_one),
+    "sum_line": Kernel(sum_line, _floats),
     "sum_line_backward": Kernel(sum_line_backward, _floats),
     "categorical_cross_entropy_labels_terms": Kernel(labels_terms, _few_classes),
     "categorical_cross_entropy_labels_slopes": Kernel(labels_slopes, _floats),

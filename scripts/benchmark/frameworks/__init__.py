@@ -28,6 +28,7 @@ class Framework(NamedTuple):
 FRAMEWORKS = {
     "mathdl": Framework("mathdl", "mathdl"),
     "mathdl-eager": Framework("mathdl", "mathdl", environment={"MATHDL_CUDA_GRAPHS": "0", "MATHDL_NATIVE": "0"}),
+    "mathdl-gather": Framework("mathdl", "mathdl", environment={"MATHDL_CUDNN": "0"}),
     "torch": Framework("torch", "torch"),
     "torch-compile": Framework("torch", "torch", {"mode": "compile"}),
     "torch-graph": Framework("torch", "torch", {"mode": "graph"}),

@@ -1,0 +1,381 @@
+"""What cuDNN is asked for: the arguments, carried out on bare memory as its documentation says; and what it declines.
+
+The functions of `Library` know a convolution from nothing but its descriptors, and compute it tap by tap.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mathdl.errors import DeviceError
+from mathdl.layers import convolution
+from mathdl.primitive import reference_only
+from mathdl.windows import Gather, Window, gather_table
+from mathdl_backends.cupy import cudnn
+from mathdl_backends.cupy.cudnn import DATA, FILTER, FORWARD
+from support import normal
+
+CODES = {0: (np.float32, ctypes.c_float), 1: (np.float64, ctypes.c_double)}
+NOT_SUPPORTED = 3000
+
+
+class HostDevice(str):
+    id = 0
+
+
+class Host(np.ndarray):
+    """Host memory with the addresses that CuPy's arrays have."""
+
+    device = HostDevice("cpu")
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.__array_interface__["data"][0])
+
+
+def memory(pointer, shape, dtype):
+    """The numbers that begin at an address: a view."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(pointer.value), dtype=dtype).reshape(shape)
+
+
+class Library:
+    """cuDNN on host memory: NHWC images, (n, f, f', c) kernels, a correlation with padding, stride and dilation."""
+
+    def __init__(self):
+        self.made, self.calls = {}, []
+        self.stream = self.status = None
+        self.known = {"Forward": {1: 24, 0: 0}, "BackwardData": {1: 24}, "BackwardFilter": {1: 24}}
+        """The algorithms that there are, and the bytes that each works in."""
+        self.version = 91300
+
+    def cudnnGetVersion(self):
+        return self.version
+
+    def cudnnGetErrorString(self, status):
+        return f"CUDNN_STATUS_{status}".encode()
+
+    def cudnnCreate(self, reference):
+        reference._obj.value = len(self.made) + 1
+        self.made[len(self.made) + 1] = {}
+        return 0
+
+    def cudnnCreateTensorDescriptor(self, reference):
+        return self.cudnnCreate(reference)
+
+    def cudnnCreateFilterDescriptor(self, reference):
+        return self.cudnnCreate(reference)
+
+    def cudnnCreateConvolutionDescriptor(self, reference):
+        return self.cudnnCreate(reference)
+
+    def set(self, descriptor, **values):
+        self.made[descriptor.value] |= values
+        return 0
+
+    def cudnnSetTensor4dDescriptor(self, descriptor, layout, kind, n, c, h, w):
+        return self.set(descriptor, layout=layout, kind=kind, shape=(n, h, w, c))
+
+    def cudnnSetFilter4dDescriptor(self, descriptor, kind, layout, k, c, h, w):
+        return self.set(descriptor, layout=layout, kind=kind, shape=(k, h, w, c))
+
+    def cudnnSetConvolution2dDescriptor(self, descriptor, pad_h, pad_w, u, v, dilation_h, dilation_w, mode, kind):
+        pairs = {"pad": (pad_h, pad_w), "stride": (u, v), "dilation": (dilation_h, dilation_w)}
+        return self.set(descriptor, **pairs, mode=mode, kind=kind)
+
+    def cudnnSetConvolutionMathType(self, descriptor, math):
+        return self.set(descriptor, math=math)
+
+    def cudnnSetConvolutionGroupCount(self, descriptor, groups):
+        return self.set(descriptor, groups=groups)
+
+    def cudnnSetStream(self, handle, stream):
+        self.stream = stream.value
+        return 0
+
+    def workspace(self, name, first, second, convolution, out, algorithm, size):
+        if algorithm not in self.known[name]:
+            return NOT_SUPPORTED
+        size._obj.value = self.known[name][algorithm]
+        return 0
+
+    def cudnnGetConvolutionForwardWorkspaceSize(self, handle, *args):
+        return self.workspace("Forward", *args)
+
+    def cudnnGetConvolutionBackwardDataWorkspaceSize(self, handle, *args):
+        return self.workspace("BackwardData", *args)
+
+    def cudnnGetConvolutionBackwardFilterWorkspaceSize(self, handle, *args):
+        return self.workspace("BackwardFilter", *args)
+
+    def arrays(self, name, handle, one, parts, convolution, algorithm, workspace, size, zero):
+        """The described arrays, and the window's steps; (first, second, out) by name."""
+        about = self.made[convolution.value]
+        dtype, number = CODES[about["kind"]]
+        assert type(one._obj) is type(zero._obj) is number
+        assert (one._obj.value, zero._obj.value) == (1.0, 0.0)
+        assert size.value == self.known[name][algorithm]
+        assert (workspace.value is None) == (size.value == 0)
+        found = []
+        for descriptor, pointer in parts:
+            told = self.made[descriptor.value]
+            assert (told["layout"], told["kind"]) == (1, about["kind"])
+            found.append(memory(pointer, told["shape"], dtype))
+        assert about["mode"] == 1
+        self.calls.append((name, algorithm, about["math"], self.stream))
+        return about, found
+
+    def cudnnConvolutionForward(self, handle, one, x_, x, w_, w, convolution, algorithm, workspace, size, zero, y_, y):
+        if self.status:
+            return self.status
+        parts = (x_, x), (w_, w), (y_, y)
+        about, (X, W, Y) = self.arrays("Forward", handle, one, parts, convolution, algorithm, workspace, size, zero)
+        Y[...] = 0
+        for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
+            for (u, v), (i, j) in pairs:
+                Y[:, i, j, k_out] += X[:, u, v, k_in] @ W[k_out][:, tap[0], tap[1]].T
+        return 0
+
+    def cudnnConvolutionBackwardData(
+        self, handle, one, w_, w, y_, y, convolution, algorithm, workspace, size, zero, x_, x
+    ):
+        if self.status:
+            return self.status
+        parts = (w_, w), (y_, y), (x_, x)
+        arguments = handle, one, parts, convolution, algorithm, workspace, size, zero
+        about, (W, Y, X) = self.arrays("BackwardData", *arguments)
+        X[...] = 0
+        for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
+            for (u, v), (i, j) in pairs:
+                X[:, u, v, k_in] += Y[:, i, j, k_out] @ W[k_out][:, tap[0], tap[1]]
+        return 0
+
+    def cudnnConvolutionBackwardFilter(
+        self, handle, one, x_, x, y_, y, convolution, algorithm, workspace, size, zero, w_, w
+    ):
+        if self.status:
+            return self.status
+        parts = (x_, x), (y_, y), (w_, w)
+        arguments = handle, one, parts, convolution, algorithm, workspace, size, zero
+        about, (X, Y, W) = self.arrays("BackwardFilter", *arguments)
+        W[...] = 0
+        for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
+            for (u, v), (i, j) in pairs:
+                W[k_out, tap[0], tap[1]] += Y[:, i, j, k_out].T @ X[:, u, v, k_in]
+        return 0
+
+    @staticmethod
+    def taps(about, X, W, Y):
+        """(pixel, place) pairs of each tap, the tap, and the channels in and out of each group."""
+        (top, left), (s, t), (d, e), groups = (about[name] for name in ("pad", "stride", "dilation", "groups"))
+        _, p, q, k = X
+        _, rows, columns, n = Y
+        assert (n, k // groups) == (W[0], W[3])
+        for a, b, g in itertools.product(range(W[1]), range(W[2]), range(groups)):
+            pairs = [((i * s + a * d - top, j * t + b * e - left), (i, j)) for i in range(rows) for j in range(columns)]
+            inside = [((u, v), place) for (u, v), place in pairs if 0 <= u < p and 0 <= v < q]
+            m, c = n // groups, k // groups
+            yield inside, (a, b), slice(g * c, (g + 1) * c), slice(g * m, (g + 1) * m)
+
+
+@contextmanager
+def on_host_memory():
+    """cuDNN and CuPy, on host memory."""
+    library = Library()
+    fake = SimpleNamespace(
+        empty=lambda shape, dtype: np.full(shape, np.nan, dtype).view(Host),
+        ascontiguousarray=lambda A: np.ascontiguousarray(A).view(Host),
+        cuda=SimpleNamespace(
+            get_current_stream=lambda: SimpleNamespace(ptr=17), alloc=lambda size: SimpleNamespace(ptr=99)
+        ),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cudnn, "_library", lambda: library)
+        patch.setitem(sys.modules, "cupy", fake)
+        patch.delenv("MATHDL_CUDNN", raising=False)
+        patch.delenv("CUPY_TF32", raising=False)
+        for cached in (cudnn._handle, cudnn.plan, cudnn.why_absent):
+            cached.cache_clear()
+        yield library
+    for cached in (cudnn._handle, cudnn.plan, cudnn.why_absent):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def library():
+    with on_host_memory() as found:
+        yield found
+
+
+def problem(window, images, n, groups=1, dtype="float32"):
+    """Arrays of a convolution: A, W (f·f', c, n), b, dZ by place, and the `Gather`."""
+    B, p, q, k = images
+    f, g = window.kernel
+    output = window.output((p, q))
+    A, W = normal(*images, dtype=dtype), normal(f * g, k // groups, n, seed=1, dtype=dtype)
+    b, dZ = normal(n, seed=2, dtype=dtype), normal(B * output[0] * output[1], n, seed=3, dtype=dtype)
+    gather = Gather(window, (p, q), gather_table(window, (p, q)))
+    return (*(X.view(Host) for X in (A, W, b, dZ)), gather)
+
+
+def window_of(kernel=(3, 3), stride=(1, 1), padding=1, dilation=(1, 1)):
+    return Window(kernel, stride, ((padding, padding), (padding, padding)), dilation)
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@given(
+    kernel=pairs, stride=pairs, padding=st.integers(0, 2), dilation=st.tuples(*2 * [st.integers(1, 2)]),
+    groups=st.sampled_from([1, 2]), c=st.integers(1, 3), m=st.integers(1, 3), p=st.integers(5, 7), q=st.integers(5, 7),
+    dtype=st.sampled_from(["float32", "float64"]), bias=st.booleans(),
+)  # fmt: skip
+def test_the_three_products_are_those_of_the_reference(
+    kernel, stride, padding, dilation, groups, c, m, p, q, dtype, bias
+):
+    window = window_of(kernel, stride, padding, dilation)
+    A, W, b, dZ, gather = problem(window, (2, p, q, c * groups), m * groups, groups, dtype)
+    b, tolerance = b if bias else None, {"rtol": 1e-4, "atol": 1e-5}
+    into = np.full(W.shape, np.nan, dtype).view(Host)
+    D = dZ.reshape(2, *window.output((p, q)), -1)
+    with on_host_memory() as library:
+        Z = cudnn.convolve(A, W, b, gather, groups)
+        dW = cudnn.convolve_dW(A, dZ, gather, groups)
+        assert cudnn.convolve_dW(A, dZ, gather, groups, into) is into
+        dA = cudnn.convolve_dA(D, W, window, (p, q), None, groups)
+        names = [name for name, *_ in library.calls]
+    assert names == ["Forward", "BackwardFilter", "BackwardFilter", "BackwardData"]
+    with reference_only():
+        plain = [X.view(np.ndarray) for X in (A, W, dZ, D)]
+        A, W, dZ, D = plain
+        np.testing.assert_allclose(Z, convolution.convolve(A, W, b, gather, groups), **tolerance)
+        expected = convolution.convolve_dW(A, dZ, gather, groups)
+        np.testing.assert_allclose(dW, expected, **tolerance)
+        np.testing.assert_array_equal(into, dW)
+        np.testing.assert_allclose(dA, convolution.convolve_dA_by_taps(D, W, window, (p, q), groups), **tolerance)
+    assert all(X.flags.c_contiguous for X in (Z, dW, dA))
+
+
+@pytest.mark.parametrize(("tf32", "math"), [("0", 3), ("1", 0)])
+def test_algorithm_precision_and_stream(library, monkeypatch, tf32, math):
+    """PRECOMP_GEMM and the algorithms 1, which add in a fixed order; without TF32, CUDNN_FMA_MATH."""
+    monkeypatch.setenv("CUPY_TF32", tf32)
+    A, W, b, _, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    cudnn.convolve(A, W, b, gather, 1)
+    library.known["Forward"] = {0: 0}
+    cudnn.convolve(A[:1], W, b, gather, 1)
+    assert library.calls == [("Forward", 1, math, 17), ("Forward", 0, math, 17)]
+
+
+def test_a_plan_is_made_once_for_a_setting(library):
+    A, W, b, _, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    for _ in range(3):
+        cudnn.convolve(A, W, b, gather, 1)
+    made = len(library.made)
+    assert made == 5  # a handle and four descriptors
+    cudnn.convolve(A[:1], W, b, gather, 1)
+    assert len(library.made) == made + 4
+
+
+def test_what_cudnn_does_not_take(library):
+    A, W, b, dZ, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    takes = cudnn.KERNELS["convolve"].supports
+    assert takes(A, W, b, gather, 1) is None
+    assert cudnn.KERNELS["convolve_dW"].supports(A, dZ, gather, 1, into=None) is None
+    assert cudnn.KERNELS["convolve_dA"].supports(dZ.reshape(2, 5, 5, 4), W, gather.window, (5, 5), None, 1) is None
+    assert takes(A.astype(np.float16), W, b, gather, 1) == "numbers of float16"
+    point = Gather(window_of((1, 1), padding=0), (5, 5), None)
+    assert takes(A, W[:1], b, point, 1) == "a window of one pixel is a product already"
+    for padding in (((0, 1), (1, 1)), ((1, 1), (-1, -1))):
+        odd = gather._replace(window=gather.window._replace(padding=padding))
+        assert takes(A, W, b, odd, 1).startswith("cuDNN pads alike on both sides")
+    assert takes(A[:0], W, b, gather, 1).startswith("images (0, 5, 5, 3)")
+    large = np.lib.stride_tricks.as_strided(A, (2**27, 5, 5, 3), (0, 0, 0, 0)).view(Host)
+    assert "numbers" in takes(large, W, b, gather, 1)
+    library.known["BackwardFilter"] = {}
+    assert "fixed order" in cudnn.KERNELS["convolve_dW"].supports(A[:1], dZ[:25], gather, 1)
+
+
+@pytest.mark.parametrize("status", [NOT_SUPPORTED, 3001, 9])
+def test_a_product_that_is_declined_when_it_is_run_goes_to_the_reference(library, status):
+    A, W, b, dZ, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    calls = {
+        "convolve": (A, W, b, gather, 1),
+        "convolve_dW": (A, dZ, gather, 1),
+        "convolve_dA": (dZ.reshape(2, 5, 5, 4), W, gather.window, (5, 5), None, 1),
+    }
+    for name, arguments in calls.items():
+        kernel, reference = cudnn.KERNELS[name], getattr(convolution, name).reference
+        assert kernel.supports(*arguments) is None
+        library.status = status
+        if name == "convolve_dA":
+            arguments = (*arguments[:4], gather_table(gather.window.adjoint(), (5, 5)), 1)
+        np.testing.assert_allclose(kernel.run(*arguments), reference(*arguments), rtol=1e-5)
+        library.status = 0
+        assert "fixed order" in kernel.supports(*arguments)  # it is not asked again
+    assert library.calls == []
+
+
+def test_an_error_is_told_in_cudnns_words(library):
+    A, W, b, _, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    library.status = 5000
+    with pytest.raises(DeviceError, match="cudnnConvolutionForward failed: CUDNN_STATUS_5000; MATHDL_CUDNN=0"):
+        cudnn.convolve(A, W, b, gather, 1)
+    library.cudnnSetConvolutionGroupCount = lambda *_: NOT_SUPPORTED
+    with pytest.raises(DeviceError, match="cudnnSetConvolutionGroupCount: cuDNN does not support"):
+        cudnn.convolve(A[:1], W, b, gather, 1)
+
+
+def test_absent_or_switched_off(library, monkeypatch):
+    A, W, b, _, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    assert cudnn.about() == "9.13.0"
+    library.version = 8907
+    assert cudnn.about() == "8.9.7"
+    cudnn.why_absent.cache_clear()
+    monkeypatch.setenv("MATHDL_CUDNN", "0")
+    assert cudnn.KERNELS["convolve"].supports(A, W, b, gather, 1) == "cuDNN is switched off by MATHDL_CUDNN=0"
+    cudnn.why_absent.cache_clear()
+    monkeypatch.delenv("MATHDL_CUDNN")
+    monkeypatch.setattr(cudnn, "_library", lambda: None)
+    assert cudnn.about() == cudnn.why_absent()
+    assert 'pip install "mathdl[cudnn13]"' in cudnn.about()
+
+
+def test_the_library_that_is_loaded_comes_first(monkeypatch, tmp_path):
+    wheel = tmp_path / "nvidia" / "cudnn" / "lib"
+    wheel.mkdir(parents=True)
+    for name in ("libcudnn.so.9", "libcudnn_cnn.so.9"):
+        (wheel / name).touch()
+    monkeypatch.setattr(cudnn, "loaded_libraries", lambda name: [f"/opt/{name}.so.9"])
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
+    monkeypatch.setattr(cudnn, "find_spec", lambda name: found if name == "nvidia" else None)
+    expected = ["/opt/libcudnn.so.9", str(wheel / "libcudnn.so.9"), "libcudnn.so.9", "libcudnn.so.8"]
+    assert [*cudnn._names()] == expected
+    monkeypatch.setattr(cudnn, "find_spec", lambda name: None)
+    assert [*cudnn._names()] == [expected[0], *expected[2:]]
+    tried = []
+
+    def load(name):
+        tried.append(name)
+        if name == expected[0]:
+            return SimpleNamespace(cudnnGetVersion=SimpleNamespace(), cudnnGetErrorString=SimpleNamespace())
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    assert cudnn._library.__wrapped__() is None  # the first has no convolutions any more, the others are not there
+    assert tried == [expected[0], *expected[2:]]
+
+
+def test_the_products_are_named_as_in_the_library():
+    for product in (FORWARD, DATA, FILTER):
+        assert hasattr(Library, f"cudnnConvolution{product.name}")
+        assert hasattr(Library, f"cudnnGetConvolution{product.name}WorkspaceSize")
