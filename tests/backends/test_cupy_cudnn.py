@@ -379,3 +379,35 @@ def test_the_products_are_named_as_in_the_library():
     for product in (FORWARD, DATA, FILTER):
         assert hasattr(Library, f"cudnnConvolution{product.name}")
         assert hasattr(Library, f"cudnnGetConvolution{product.name}WorkspaceSize")
+
+
+@pytest.mark.skipif(cudnn._library() is None, reason="no cuDNN here")
+@pytest.mark.parametrize(
+    "window",
+    [window_of(), Window((3, 2), (2, 1), ((1, 1), (2, 2)), (1, 3)), Window((2, 3), (1, 2), ((0, 0), (1, 1)), (2, 1))],
+)
+def test_cudnn_itself_reads_the_descriptors_as_they_are_meant(monkeypatch, window):
+    """It needs no GPU for that: the sizes of the output, the layouts, the geometry, precision and groups."""
+
+    def told(function, part, count, *more):
+        numbers = [ctypes.c_int() for _ in range(count)]
+        assert getattr(cudnn._library(), function)(part, *more, *map(ctypes.byref, numbers)) == 0
+        return [number.value for number in numbers]
+
+    monkeypatch.setattr(cudnn, "_handle", lambda device, thread: ctypes.c_void_p(None))
+    setting = cudnn.Setting("float64", (7, 9, 11, 6), window, 8, 2, False, 0)
+    plan, (B, rows, columns, n) = cudnn.Plan(setting), setting.output
+    x, w, convolution = plan._parts["x"], plan._parts["w"], plan._convolution
+    assert told("cudnnGetConvolution2dForwardOutputDim", convolution, 4, x, w) == [B, n, rows, columns]
+    assert told("cudnnGetTensor4dDescriptor", x, 9) == [1, 7, 6, 9, 11, 9 * 11 * 6, 1, 11 * 6, 6]
+    assert told("cudnnGetFilter4dDescriptor", w, 6) == [1, 1, 8, 3, *window.kernel]
+    (top, _), (left, _) = window.padding
+    geometry = [top, left, *window.stride, *window.dilation, 1, 1]
+    assert told("cudnnGetConvolution2dDescriptor", convolution, 8) == geometry
+    assert told("cudnnGetConvolutionMathType", convolution, 1) == [3]
+    assert told("cudnnGetConvolutionGroupCount", convolution, 1) == [2]
+    assert not any(map(plan.takes, (FORWARD, DATA, FILTER)))  # the handle is none, and that is no algorithm
+    assert cudnn._library().cudnnGetErrorString(NOT_SUPPORTED) in (
+        b"CUDNN_STATUS_NOT_SUPPORTED",
+        b"CUDNN_UNKNOWN_STATUS",
+    )
