@@ -6,7 +6,7 @@ It imports `mathdl.primitive` and `mathdl.errors` at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -70,6 +70,17 @@ class Execution(Protocol):
         """
         ...
 
+    lanes: int
+    """How many tasks `side_by_side` may run at a time."""
+
+    def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
+        """Chunk after chunk of the arrays `whole`, each by one of the tasks: whether it was done.
+
+        The tasks, made by `recorded`, do the same with arrays of their own: `own[j]` are those of `tasks[j]`, of the
+        size of a chunk, which `whole` takes the place of, array by array. Where that cannot be done, nothing is.
+        """
+        ...
+
     def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
         """How `run` runs these two by now, in words: call by call, and why; or as one program or graph, and of what."""
         ...
@@ -81,6 +92,8 @@ class Backend(Protocol):
     NAME: str
     MAX_SHARDS: int
     """The most shards that a step is cut into: 1 where a step is not cut."""
+    MOST_ACTIVATIONS: int
+    """Activations of a layer up to which rows are predicted at a time: those that stay in the cache, say."""
     namespace: Any
 
     def kernels(self) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from mathdl_backends.serial import SerialExecution
 
 NAME = "permuted"
 MAX_SHARDS = 1
+MOST_ACTIVATIONS = 1 << 22
 _HANDLE = "permuted"
 
 _Faults = Mapping[str, Callable[..., Any]]

@@ -25,6 +25,7 @@ from mathdl_backends.numpy.execution import ShardedExecution
 
 NAME = "strict"
 MAX_SHARDS = 4
+MOST_ACTIVATIONS = 1 << 22
 _Array: type = type(namespace.zeros(()))
 _DEVICE = namespace.Device("device1")
 _asarray = namespace.asarray

@@ -35,6 +35,7 @@ from mathdl.errors import (
     UsageError,
     integer,
 )
+from mathdl.layers.chain import chain_collect
 from mathdl.layers.layer import Context, Layer
 from mathdl.losses import LOSSES, Loss
 from mathdl.network import Network, Parameters
@@ -44,10 +45,10 @@ from mathdl.training.files import read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 
-_CHUNK = 8192
+_MOST_ROWS = 8192
 """Instances that are predicted at a time, at most."""
-_MOST_ACTIVATIONS = 1 << 22
-"""And activations of a layer: 16 MB in float32."""
+_ROWS_OF_A_PRODUCT = 256
+"""And at least, if all of the network were one product: with fewer, to bring in the weights takes too long."""
 
 
 class Rows(NamedTuple):
@@ -91,8 +92,9 @@ class Model:
     def predict(self, X: Any, batch_size: int | None = None) -> Array:
         """What the network puts out for X (n, …): probabilities, or numbers in the units of the targets.
 
-        Computed `batch_size` rows at a time (default: 8192, or as many as have 2²² activations in a layer). The
-        result is of the kind and on the device of X. Raises `DataError` on NaN and infinities, `ShapeError`.
+        Computed `batch_size` rows at a time; by default as many as stay in the cache, or more where there are many
+        weights. The result is of the kind and on the device of X. Raises `DataError` on NaN and infinities,
+        `ShapeError`.
         """
         home = arrays.device_of(X) if is_array(X) else arrays.device("cpu")
         X = self.network.check_shape(self.params, as_arrays(X, dtype=self.params.dtype)[0])
@@ -120,8 +122,11 @@ class Model:
 
     @cached_property
     def _rows_of_a_chunk(self) -> int:
-        shapes = self.network.shapes(self.params.input_shape)
-        return max(1, min(_CHUNK, _MOST_ACTIVATIONS // max(map(prod, shapes))))
+        input, chain = self.params.input_shape, self.network.chain
+        work: int = sum(chain_collect(chain, input, lambda layer, shape: layer.multiply_adds(shape)).values())
+        least = _ROWS_OF_A_PRODUCT * int(self.params.vector.shape[0]) // max(work, 1)
+        in_cache = int(self.params.device.backend.MOST_ACTIVATIONS) // max(map(prod, self.network.shapes(input)))
+        return max(1, min(_MOST_ROWS, max(least, in_cache)))
 
     def _chunks(self, n: int, batch_size: int | None = None) -> list[slice]:
         B = self._rows_of_a_chunk if batch_size is None else integer("batch_size", batch_size)
@@ -244,7 +249,8 @@ class Model:
         def sums(params: Parameters, contexts: Mapping[int, Context], X: Array, Y: Array, *weights: Array) -> Array:
             A = objective.forward(params, X, contexts)
             values = [objective.instance_losses(A, Y), *(metric(A, Y) for metric in chosen.values())]
-            return xp.stack([*map(xp.sum, weights), *(xp.sum(v * weights[0] if weights else v) for v in values)])
+            found = [*map(xp.sum, weights), *(xp.sum(v * weights[0] if weights else v) for v in values)]
+            return xp.stack(found)[None, :]
 
         def read(part: slice) -> list[Array]:
             return [A for A in source.slice(part.start, part.stop) if A is not None]
@@ -253,11 +259,11 @@ class Model:
             chosen = objective.metrics(self.target_scale())
             contexts = self._predicted().contexts
             subject = Subject(sums, self.params, contexts, (objective, self.targets, has_weights))
-            shape = (len(chosen) + 1 + has_weights,)
+            shape = (1, len(chosen) + 1 + has_weights)
             parts = self._tasks.computed(subject, self._chunks(source.n), read, lambda B: shape, workers)
-            found = np.sum([to_host(part).astype(np.float64) for part in parts], axis=0)
+            found: list[float] = to_host(concatenated(parts)).sum(axis=0, dtype=np.float64).tolist()
         total, of_rows = (found[0], found[1:]) if has_weights else (source.n, found)
-        return self.named((of_rows / total).tolist(), rows)
+        return self.named([figure / total for figure in of_rows], rows)
 
     def named(self, means: list[float], rows: Rows) -> dict[str, float]:
         """Mean loss and metrics of `rows` under their names; of squared errors, their root and R²."""

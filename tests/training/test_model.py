@@ -46,7 +46,7 @@ def test_predictions_of_a_cnn(backend):
 
 @pytest.mark.parametrize("data", ["all", "few"])
 def test_figures_do_not_depend_on_the_workers(monkeypatch, backend, data):
-    monkeypatch.setattr(model_module, "_CHUNK", 8)
+    monkeypatch.setattr(model_module, "_MOST_ROWS", 8)
     model = classifier(backend.name, dtype="float32")
     n = 50 if data == "all" else 5
     found = [model.evaluate(X[:n], Y[:n], WEIGHTS[:n], workers=workers) for workers in (1, 2, 3, 8)]
@@ -56,7 +56,7 @@ def test_figures_do_not_depend_on_the_workers(monkeypatch, backend, data):
 @pytest.mark.parametrize("chunk", [7, 1024])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_figures_of_classes(monkeypatch, backend, chunk, weights):
-    monkeypatch.setattr(model_module, "_CHUNK", chunk)
+    monkeypatch.setattr(model_module, "_MOST_ROWS", chunk)
     model = classifier(backend.name)
     P = model.predict(X)
     loss = np.average(-np.log(P[np.arange(50), Y]), weights=weights)
@@ -68,7 +68,7 @@ def test_figures_of_classes(monkeypatch, backend, chunk, weights):
 @pytest.mark.parametrize("standardized", [False, True])
 @pytest.mark.parametrize("weights", [None, WEIGHTS[:40]])
 def test_figures_of_numbers(monkeypatch, backend, weights, standardized):
-    monkeypatch.setattr(model_module, "_CHUNK", 7)
+    monkeypatch.setattr(model_module, "_MOST_ROWS", 7)
     A, y = numbers()
     model = regressor(backend.name, squeeze=True, targets=Standardize.learn(y[:, None]) if standardized else None)
     P = model.predict(A)

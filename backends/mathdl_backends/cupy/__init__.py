@@ -19,6 +19,7 @@ from mathdl_backends.cupy.execution import GraphExecution
 
 NAME = "cupy"
 MAX_SHARDS = 1
+MOST_ACTIVATIONS = 1 << 22
 
 _LARGE = 2**26
 """Bytes from which on data go to the device without a copy in pinned memory."""

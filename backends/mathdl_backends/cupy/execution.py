@@ -77,6 +77,11 @@ class GraphExecution:
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
         return Task(make(lambda A: A), writes)
 
+    lanes = 1
+
+    def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
+        return False
+
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
         with self._room_for_a_step():
             if self.refused is not None or not (isinstance(gradient, Task) and isinstance(update, Task)):

@@ -30,6 +30,7 @@ from mathdl_backends.serial import SerialExecution
 
 __all__ = [
     "MAX_SHARDS",
+    "MOST_ACTIVATIONS",
     "NAME",
     "Branches",
     "DualArray",
@@ -52,6 +53,7 @@ __all__ = [
 
 NAME = "dual"
 MAX_SHARDS = 1
+MOST_ACTIVATIONS = 1 << 22
 
 
 def kernels() -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from mathdl_backends.numpy.programs import why_absent
 
 __all__ = [
     "MAX_SHARDS",
+    "MOST_ACTIVATIONS",
     "NAME",
     "active",
     "aside",
@@ -33,6 +34,7 @@ __all__ = [
 NAME = "numpy"
 # A program of compiled code uses all cores without shards.
 MAX_SHARDS = 1 if why_absent() is None else 4
+MOST_ACTIVATIONS = 1 << 16
 
 # A step allocates and drops the same temporaries again and again. By default glibc gives large ones back to the kernel,
 # and every step pays for their pages anew (half the time of a convolutional step). Dropping one block just under

@@ -109,6 +109,24 @@ class ShardedExecution:
             return make(_same)
         return RecordedTask(make, writes, self._pool)
 
+    @property
+    def lanes(self) -> int:
+        return 1 if self._pool is None else self._pool.threads
+
+    def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
+        programs = [task.program for task in tasks if isinstance(task, RecordedTask) and task.program is not None]
+        if self._pool is None or len(programs) < len(tasks) or is_recording():
+            return False
+        if not all(is_run(A) and A.dtype == B.dtype for A, B in zip(whole, own[0], strict=True)):
+            return False
+        moves = [
+            np.concatenate([program.moves(buffer, A) for buffer, A in zip(buffers, whole, strict=True)])
+            for program, buffers in zip(programs, own, strict=True)
+        ]
+        self._entered()
+        self._pool.run_chunks(programs, moves, whole[0].shape[0] // own[0][0].shape[0])
+        return True
+
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
         before = self._take_pieces()
         try:
@@ -135,6 +153,11 @@ class ShardedExecution:
         if self._team is None:
             raise UsageError("an execution runs steps while it is open: write `with execution:` around them")
         return self._team
+
+
+def is_run(A: Any) -> bool:
+    """Whether the numbers of A lie one after another, where compiled code can read them."""
+    return bool(A.flags.c_contiguous and A.flags.aligned)
 
 
 def _same(x: Any) -> Any:

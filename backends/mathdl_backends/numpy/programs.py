@@ -196,15 +196,37 @@ def why_absent() -> str | None:
 class Program:
     """Compiled groups: a function without arguments, that runs while its pool is open."""
 
-    def __init__(self, pool: Pool, tables: Any, kept: Any, alone: bool) -> None:
+    def __init__(self, pool: Pool, tables: Any, numbers: Sequence[Any], kept: Any, alone: bool) -> None:
         self.pool = pool
         self.alone = alone
         """Whether it needs no other thread."""
         self.address = address(tables)
+        self._numbers = numbers
+        """All that the ops are made of, as integers: the addresses are among them."""
+        self._places: dict[int, Any] = {}
         self._kept = tables, kept  # the arrays live as long as the program
 
     def __call__(self) -> None:
         self.pool.run(self)
+
+    def moves(self, buffer: Any, whole: Any) -> Any:
+        """The `Move`s of steps.c that have chunks of `whole` take the place of a buffer of the program's own."""
+        found = self._places.get(id(buffer))
+        if found is None:
+            found = self._places[id(buffer)] = self._places_of(buffer)
+        moves = np.empty((len(found), 4), dtype=np.int64)
+        moves[:, :2] = found
+        moves[:, 2] = found[:, 1] + (address(whole) - address(buffer))
+        moves[:, 3] = buffer.nbytes
+        return moves
+
+    def _places_of(self, buffer: Any) -> Any:
+        """(where an address stands, the address) of all that lies in the buffer."""
+        start, found = address(buffer), []
+        for numbers in self._numbers:
+            (here,) = np.nonzero((numbers >= start) & (numbers < start + buffer.nbytes))
+            found += [(address(numbers) + numbers.itemsize * int(j), int(numbers[j])) for j in here]
+        return np.array(found, dtype=np.int64).reshape(-1, 2)
 
     def by_itself(self) -> None:
         """Run it while its pool is closed: a program that needs no other thread."""
@@ -240,16 +262,16 @@ class Pool:
     """The threads that run programs, from `open` to `close`; a program runs while its pool is open."""
 
     def __init__(self, threads: int) -> None:
-        self._library, self._threads = native.loaded(), threads
+        self._library, self.threads = native.loaded(), threads
         self._pool: int | None = None
         self._process = 0
 
     def open(self) -> None:
         """Have threads: those that rest, or new ones."""
         try:
-            self._pool = _resting[self._threads].pop()
+            self._pool = _resting[self.threads].pop()
         except IndexError:
-            self._pool = _new_pool(self._threads)
+            self._pool = _new_pool(self.threads)
         self._process = os.getpid()
 
     def program(
@@ -268,6 +290,7 @@ class Pool:
         pieces: list[tuple[int, ...]] = []
         starts = [0]
         kept: list[Any] = [places]
+        abouts: list[Any] = []
 
         def where_is(A: Any) -> int:
             own = owner(A)
@@ -284,7 +307,8 @@ class Pool:
                 for op in group.ops:
                     record, about = op.record(mine, where_is)
                     ops.append(record)
-                    kept.append(about)
+                    if about is not None:
+                        abouts.append(about)
                     kept += [A for A in op.arrays if id(owner(A)) not in mine and id(owner(A)) not in places]
             starts.append(len(pieces))
         tables = (
@@ -295,11 +319,19 @@ class Pool:
         counters = np.zeros(2 * len(stages), dtype=np.int64)
         alone = sum(group.work for group in groups) < _ALONE
         where = (*map(address, tables), len(stages), address(counters), alone, scratch)
-        return Program(self, np.array(where, dtype=np.int64), (tables, counters, kept), alone)
+        numbers = [tables[0].view(np.int64), *abouts]
+        return Program(self, np.array(where, dtype=np.int64), numbers, (tables, counters, kept), alone)
 
     def run(self, program: Program) -> None:
         """Run a program. Raises `IndexError` if it takes a row that is not there."""
         if self._library.pool_run(self._pool, program.address):
+            raise _not_there()
+
+    def run_chunks(self, programs: Sequence[Program], moves: Sequence[Any], count: int) -> None:
+        """Chunks 0 … count − 1, each by one thread, and each thread with a program of its own, moved by its `moves`."""
+        pairs = zip(programs, moves, strict=True)
+        lanes = np.array([(program.address, address(m), len(m)) for program, m in pairs], dtype=np.int64)
+        if self._library.pool_chunks(self._pool, address(lanes), len(lanes), count):
             raise _not_there()
 
     def steps(self, gradient: Program, update: Program, J: Any, count: int) -> int:
@@ -313,7 +345,7 @@ class Pool:
     def close(self) -> None:
         """Let the threads rest."""
         if self._pool is not None and os.getpid() == self._process:
-            _resting[self._threads].append(self._pool)
+            _resting[self.threads].append(self._pool)
         self._pool = None
 
 

@@ -32,6 +32,7 @@ from mathdl_backends.serial import SerialExecution
 
 __all__ = [
     "MAX_SHARDS",
+    "MOST_ACTIVATIONS",
     "NAME",
     "PRODUCTS",
     "Decisions",
@@ -55,6 +56,7 @@ __all__ = [
 
 NAME = "rounding"
 MAX_SHARDS = 1
+MOST_ACTIVATIONS = 1 << 22
 
 
 def array(value: Any, error: Any = 0.0, dtype: str | None = None) -> RoundedArray:

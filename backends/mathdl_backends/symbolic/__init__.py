@@ -37,6 +37,7 @@ from mathdl_backends.symbolic.symbols import array, ordered, orderings, sign_pat
 
 __all__ = [
     "MAX_SHARDS",
+    "MOST_ACTIVATIONS",
     "NAME",
     "SymbolicArray",
     "UndecidedError",
@@ -63,6 +64,7 @@ __all__ = [
 
 NAME = "symbolic"
 MAX_SHARDS = 1
+MOST_ACTIVATIONS = 1 << 22
 
 
 def kernels() -> Mapping[str, Any]:

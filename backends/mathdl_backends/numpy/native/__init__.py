@@ -39,6 +39,8 @@ def loaded() -> Any:
     found.pool_run.argtypes, found.pool_run.restype = (pointer, pointer), integer
     found.pool_steps.argtypes = (pointer, pointer, pointer, pointer, integer, ctypes.c_int64)
     found.pool_steps.restype = ctypes.c_int64
+    found.pool_chunks.argtypes = (pointer, pointer, ctypes.c_int64, ctypes.c_int64)
+    found.pool_chunks.restype = integer
     # With Python's lock: to let go of it takes as long as a small program, and nobody sets up BLAS in the meantime.
     found.pool_run_alone = ctypes.PyDLL(str(_PATH)).pool_run_alone
     found.pool_run_alone.argtypes, found.pool_run_alone.restype = (pointer, pointer), integer

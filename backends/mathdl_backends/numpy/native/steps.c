@@ -140,13 +140,17 @@ typedef struct {
 
 typedef struct { char *bytes; int64_t size; } Scratch;
 
+/* What the threads of a pool do together, each with a scratch of its own. */
+typedef void Job(void *argument, const Blas *blas, Scratch *scratch);
+
 typedef struct {
     Blas blas;
     int wanted, workers;    /* threads beside the caller: how many there are to be, and are */
     pthread_t *threads;
     Scratch scratch;        /* of the calling thread */
-    Program program;
-    atomic_llong round;     /* odd while a program may be entered */
+    Job *job;
+    void *argument;
+    atomic_llong round;     /* odd while the job may be entered */
     atomic_int inside, asleep;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -179,18 +183,23 @@ static char *enough(Scratch *scratch, int64_t size) {
     return scratch->bytes;
 }
 
-static void work(const Program *program, const Blas *blas, Scratch *scratch) {
+static void run_piece(const Op *ops, const Piece *piece, const Blas *blas, char *bytes) {
+    for (int64_t j = 0; j < piece->ops; j++) {
+        const Op *op = &ops[piece->first_op + j];
+        if (op->is_double) dop(op, piece, blas, bytes); else sop(op, piece, blas, bytes);
+    }
+}
+
+/* A program, whose pieces the threads share out. */
+static void work(void *argument, const Blas *blas, Scratch *scratch) {
+    const Program *program = argument;
     char *bytes = enough(scratch, program->scratch);
     outside = 0;
     for (int64_t s = 0; s < program->count; s++) {
         const Stage *stage = &program->stages[s];
         long long k;
         while ((k = atomic_fetch_add(&program->taken[s], 1)) < stage->pieces) {
-            const Piece *piece = &program->pieces[stage->first_piece + k];
-            for (int64_t j = 0; j < piece->ops; j++) {
-                const Op *op = &program->ops[piece->first_op + j];
-                if (op->is_double) dop(op, piece, blas, bytes); else sop(op, piece, blas, bytes);
-            }
+            run_piece(program->ops, &program->pieces[stage->first_piece + k], blas, bytes);
             atomic_fetch_add(&program->done[s], 1);
         }
         for (int64_t waited = 0; atomic_load(&program->done[s]) < stage->pieces; waited++) {
@@ -210,10 +219,7 @@ static void *serve(void *argument) {
         long long round = atomic_load(&pool->round);
         if (round != seen && round % 2 == 1) {
             atomic_fetch_add(&pool->inside, 1);
-            if (atomic_load(&pool->round) == round) {
-                Program program = pool->program;
-                work(&program, &pool->blas, &scratch);
-            }
+            if (atomic_load(&pool->round) == round) pool->job(pool->argument, &pool->blas, &scratch);
             atomic_fetch_sub(&pool->inside, 1);
             seen = round;
             since = now_ns();
@@ -272,25 +278,28 @@ typedef struct {
     int64_t alone, scratch;
 } Tables;
 
-/* 0, or 1 if a row lies outside. */
-static int run(Pool *pool, const Tables *t) {
-    for (int64_t s = 0; s < 2 * t->count; s++) atomic_store_explicit(&t->counters[s], 0, memory_order_relaxed);
-    atomic_int found = 0;
-    Program program = {t->ops, t->pieces, t->stages, t->count, t->counters, t->counters + t->count, &found, t->scratch};
-    if (!t->alone && pool->workers < pool->wanted) start_threads(pool);
-    if (t->alone || pool->workers == 0) {
-        work(&program, &pool->blas, &pool->scratch);
-        return atomic_load(&found);
-    }
-    pool->program = program;
+/* All threads, the calling one included, do the job. */
+static void together(Pool *pool, Job *job, void *argument) {
+    if (pool->workers < pool->wanted) start_threads(pool);
+    pool->job = job;
+    pool->argument = argument;
     atomic_fetch_add(&pool->round, 1);
     wake_sleepers(pool);
-    work(&program, &pool->blas, &pool->scratch);
+    job(argument, &pool->blas, &pool->scratch);
     atomic_fetch_add(&pool->round, 1);
     for (int64_t waited = 0; atomic_load(&pool->inside) > 0; waited++) { /* who comes late finds the round over */
         pause_briefly();
         if (waited > 2000) sched_yield();
     }
+}
+
+/* 0, or 1 if a row lies outside. */
+static int run(Pool *pool, const Tables *t) {
+    for (int64_t s = 0; s < 2 * t->count; s++) atomic_store_explicit(&t->counters[s], 0, memory_order_relaxed);
+    atomic_int found = 0;
+    Program program = {t->ops, t->pieces, t->stages, t->count, t->counters, t->counters + t->count, &found, t->scratch};
+    if (t->alone) work(&program, &pool->blas, &pool->scratch);
+    else together(pool, work, &program);
     return atomic_load(&found);
 }
 
@@ -315,4 +324,45 @@ int64_t pool_steps(Pool *pool, const Tables *gradient, const Tables *update, con
         if (run(pool, update)) return -1 - done;
     }
     return count;
+}
+
+/* ---- chunks of rows, side by side ---- */
+
+/* A place in a program where an address stands: that of the program's own buffer, and that of the first chunk, to which the
+ * next ones follow at a distance of `step` bytes. */
+typedef struct { char **place, *own, *first; int64_t step; } Move;
+
+/* A program with buffers of its own, and what has it work on a chunk: in the hands of one thread. */
+typedef struct { const Tables *program; const Move *moves; int64_t count; } Lane;
+
+typedef struct {
+    const Lane *lanes;
+    int64_t count, chunks;
+    atomic_llong lane, chunk; /* the next that is free */
+    atomic_int outside;
+} Chunks;
+
+static void work_on_chunks(void *argument, const Blas *blas, Scratch *scratch) {
+    Chunks *all = argument;
+    const long long mine = atomic_fetch_add(&all->lane, 1);
+    if (mine >= all->count) return;
+    const Lane *lane = &all->lanes[mine];
+    const Tables *t = lane->program;
+    char *bytes = enough(scratch, t->scratch);
+    outside = 0;
+    for (long long k; (k = atomic_fetch_add(&all->chunk, 1)) < all->chunks;) {
+        for (int64_t m = 0; m < lane->count; m++) *lane->moves[m].place = lane->moves[m].first + k * lane->moves[m].step;
+        for (int64_t s = 0; s < t->count; s++)
+            for (int64_t j = 0; j < t->stages[s].pieces; j++)
+                run_piece(t->ops, &t->pieces[t->stages[s].first_piece + j], blas, bytes);
+    }
+    for (int64_t m = 0; m < lane->count; m++) *lane->moves[m].place = lane->moves[m].own;
+    if (outside) atomic_store(&all->outside, 1);
+}
+
+/* Each chunk by one thread, and each thread with a lane of its own. 1 if a row lies outside. */
+int pool_chunks(Pool *pool, const Lane *lanes, int64_t count, int64_t chunks) {
+    Chunks all = {lanes, count, chunks, 0, 0, 0};
+    together(pool, work_on_chunks, &all);
+    return atomic_load(&all.outside);
 }
