@@ -53,7 +53,7 @@ class Lane:
     def __init__(self, subject: Subject, arrays: Sequence[Array], output: Shape, execution: Any) -> None:
         params = subject.params
         xp: Any = params.device.namespace
-        self.arrays = [xp.empty_like(A) for A in arrays]
+        self.arrays = [xp.empty(A.shape, **like(A)) for A in arrays]
         self.output = xp.zeros(output, dtype=params.vector.dtype, device=params.device.handle)
         self.runs = 0
         self._subject = subject
