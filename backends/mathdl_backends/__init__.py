@@ -63,6 +63,10 @@ class Execution(Protocol):
         """
         ...
 
+    def replay(self, task: Callable[[], Any]) -> None:
+        """Run a task that `recorded` has made."""
+        ...
+
     def run(self, gradient: Callable[[], Any], update: Callable[[], Any], J: Any, count: int) -> int:
         """`gradient` and `update` in turn, `count` times, as long as J (1,) is finite after `gradient`: how many times.
 

@@ -78,8 +78,8 @@ class ChunkTask:
         device = subject.params.device
         self._xp: Any = device.namespace
         self._execution = device.backend.execution(device.handle, workers, 1, False)
-        self._lane: Callable[[], Lane] = lambda: Lane(subject, arrays, output, self._execution)
-        self._lanes = [self._lane()]
+        self._new_lane: Callable[[], Lane] = lambda: Lane(subject, arrays, output, self._execution)
+        self._lanes = [self._new_lane()]
         self.lock = Lock()
         """Held by who uses the task."""
 
@@ -93,7 +93,7 @@ class ChunkTask:
     def __call__(self, arrays: Sequence[Array], count: int = 1) -> Array:
         """What comes of `count` chunks that lie behind one another in these arrays, one behind the other, too."""
         if count == 1:
-            return self._by_calling(self._lanes[0], arrays)
+            return self._alone(self._lanes[0], arrays)
         B, (rows, *shape) = self._lanes[0].arrays[0].shape[0], self._lanes[0].output.shape
         whole = self._xp.empty((count * rows, *shape), **like(self._lanes[0].output))
         for done in range(count):
@@ -103,7 +103,7 @@ class ChunkTask:
                 tasks, own = [lane.task for lane in self._lanes], [[*lane.arrays, lane.output] for lane in self._lanes]
                 if self._execution.side_by_side(tasks, own, [*rest, into]):
                     break
-            into[:rows, ...] = self._by_calling(lane or self._lanes[0], [A[:B, ...] for A in rest])
+            into[:rows, ...] = self._alone(lane or self._lanes[0], [A[:B, ...] for A in rest])
         return whole
 
     def at_once(self, arrays: Sequence[Array]) -> Array | None:
@@ -116,20 +116,20 @@ class ChunkTask:
         if run is None or not self.lock.acquire(blocking=False):
             return None
         try:
-            return self._by(run, lane, arrays)
+            return self._on(lane, arrays, run)
         finally:
             self.lock.release()
 
     def _next(self) -> Lane | None:
         """A lane that has to run alone before all run side by side; None if there is none."""
         while len(self._lanes) < self._execution.lanes:
-            self._lanes.append(self._lane())
+            self._lanes.append(self._new_lane())
         return next((lane for lane in self._lanes if lane.runs < _FIRST_RUNS), None)
 
-    def _by_calling(self, lane: Lane, arrays: Sequence[Array]) -> Array:
-        return self._by(lambda: self._execution.map(lambda _: lane.task(), 1), lane, arrays)
+    def _alone(self, lane: Lane, arrays: Sequence[Array]) -> Array:
+        return self._on(lane, arrays, lambda: self._execution.replay(lane.task))
 
-    def _by(self, run: Callable[[], Any], lane: Lane, arrays: Sequence[Array]) -> Array:
+    def _on(self, lane: Lane, arrays: Sequence[Array], run: Callable[[], Any]) -> Array:
         for buffer, A in zip(lane.arrays, arrays, strict=True):
             buffer[...] = A
         run()

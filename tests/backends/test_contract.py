@@ -335,3 +335,33 @@ def test_a_whole_step_on_an_execution(backend):
                 J[...] = left.pop(0)
 
             assert execution.run(gradient, partial(updated.append, None), J, len(values)) == len(updated) == made
+
+
+def test_a_task_is_replayed_and_may_run_on_chunks_side_by_side(backend):
+    """Whatever a backend does with a task that was recorded: it is the task, on the numbers of the moment."""
+    with backend.backend.execution(backend.handle, 2, 1, False) as execution:
+        tasks, own = [], []
+        for _ in range(execution.lanes):
+            A, B = backend.put(np.ones((2, 3))), backend.put(np.zeros((2, 3)))
+
+            def make(view, A=A, B=B):
+                A, B = view(A), view(B)
+
+                def task():
+                    B[...] = A * 2.0 + 1.0
+
+                return task
+
+            tasks.append(execution.recorded(make, [B]))
+            own.append([A, B])
+            for value in range(5):
+                A[...] = backend.put(np.full((2, 3), float(value)))
+                execution.replay(tasks[-1])
+                np.testing.assert_array_equal(host(B), 2.0 * value + 1.0)
+        whole, into = backend.put(normal(10, 3)), backend.put(np.zeros((10, 3)))
+        done = execution.side_by_side(tasks, own, [whole, into])
+        np.testing.assert_array_equal(host(into), host(whole) * 2.0 + 1.0 if done else 0.0)
+        for task, (A, B) in zip(tasks, own, strict=True):  # their own arrays are theirs again
+            A[...] = backend.put(np.full((2, 3), 7.0))
+            execution.replay(task)
+            np.testing.assert_array_equal(host(B), 15.0)

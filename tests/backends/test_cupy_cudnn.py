@@ -64,19 +64,22 @@ class Library:
     def cudnnGetErrorString(self, status):
         return f"CUDNN_STATUS_{status}".encode()
 
-    def cudnnCreate(self, reference):
+    def make(self, reference):
         reference._obj.value = len(self.made) + 1
         self.made[len(self.made) + 1] = {}
         return 0
 
+    def cudnnCreate(self, reference):
+        return self.make(reference)
+
     def cudnnCreateTensorDescriptor(self, reference):
-        return self.cudnnCreate(reference)
+        return self.make(reference)
 
     def cudnnCreateFilterDescriptor(self, reference):
-        return self.cudnnCreate(reference)
+        return self.make(reference)
 
     def cudnnCreateConvolutionDescriptor(self, reference):
-        return self.cudnnCreate(reference)
+        return self.make(reference)
 
     def set(self, descriptor, **values):
         self.made[descriptor.value] |= values
@@ -305,7 +308,7 @@ def test_what_cudnn_does_not_take(library):
     assert "fixed order" in cudnn.KERNELS["convolve_dW"].supports(A[:1], dZ[:25], gather, 1)
 
 
-@pytest.mark.parametrize("status", [NOT_SUPPORTED, 3001, 9])
+@pytest.mark.parametrize("status", [NOT_SUPPORTED, 3001, 2000, 9, 3])
 def test_a_product_that_is_declined_when_it_is_run_goes_to_the_reference(library, status):
     A, W, b, dZ, gather = problem(window_of(), (2, 5, 5, 3), 4)
     calls = {
@@ -330,9 +333,21 @@ def test_an_error_is_told_in_cudnns_words(library):
     library.status = 5000
     with pytest.raises(DeviceError, match="cudnnConvolutionForward failed: CUDNN_STATUS_5000; MATHDL_CUDNN=0"):
         cudnn.convolve(A, W, b, gather, 1)
-    library.cudnnSetConvolutionGroupCount = lambda *_: NOT_SUPPORTED
-    with pytest.raises(DeviceError, match="cudnnSetConvolutionGroupCount: cuDNN does not support"):
-        cudnn.convolve(A[:1], W, b, gather, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (1001, "cudnnCreate failed: CUDNN_STATUS_1001; MATHDL_CUDNN=0"),
+        (2000, "cudnnCreate failed: cuDNN does not take these arguments"),
+    ],
+)
+def test_a_cudnn_that_does_not_start_leaves_all_to_the_reference(library, status, reason):
+    A, W, b, _, gather = problem(window_of(), (2, 5, 5, 3), 4)
+    library.cudnnCreate = lambda handle: status
+    kernel = cudnn.KERNELS["convolve"]
+    assert kernel.supports(A, W, b, gather, 1).startswith(reason)
+    np.testing.assert_array_equal(kernel.run(A, W, b, gather, 1), convolution.convolve.reference(A, W, b, gather, 1))
 
 
 def test_absent_or_switched_off(library, monkeypatch):
@@ -406,7 +421,8 @@ def test_cudnn_itself_reads_the_descriptors_as_they_are_meant(monkeypatch, windo
     assert told("cudnnGetConvolution2dDescriptor", convolution, 8) == geometry
     assert told("cudnnGetConvolutionMathType", convolution, 1) == [3]
     assert told("cudnnGetConvolutionGroupCount", convolution, 1) == [2]
-    assert not any(map(plan.takes, (FORWARD, DATA, FILTER)))  # the handle is none, and that is no algorithm
+    for product in (FORWARD, DATA, FILTER):
+        assert plan.why_not(product).startswith("cuDNN has no algorithm")  # the handle is none
     assert cudnn._library().cudnnGetErrorString(NOT_SUPPORTED) in (
         b"CUDNN_STATUS_NOT_SUPPORTED",
         b"CUDNN_UNKNOWN_STATUS",

@@ -265,6 +265,62 @@ def test_a_later_run_goes_on_with_the_graph():
     assert (steps.device.captures, steps.device.launches) == (1, 8)
 
 
+class Doubling:
+    """A task: out ← 2 A."""
+
+    def __init__(self, device, execution, layer=None):
+        self.A, self.out, self.calls = device.zeros(1), device.zeros(1), 0
+        self.device, self.layer = device, layer
+        self.task = execution.recorded(lambda view: self._run, [self.out])
+
+    def _run(self):
+        self.calls += 1
+        if self.layer is not None:
+            self.layer.forward(self.A)
+        A, out = self.A.view(np.ndarray), self.out.view(np.ndarray)
+        self.device.do(lambda: np.multiply(A, 2, out=out))
+
+
+def doubled(doubling, execution, value):
+    doubling.A[...] = value
+    with execution:
+        execution.replay(doubling.task)
+    assert not doubling.device.waiting, "it still runs"
+    doubling.device.finish(doubling.device.null)
+    return float(doubling.out.view(np.ndarray)[0])
+
+
+def execution_on(device):
+    execution = GraphExecution(SimpleNamespace(id=0), device)
+    execution._handle = nullcontext()
+    return execution
+
+
+def test_a_task_is_captured_by_itself_when_it_has_run_twice():
+    device = Device()
+    execution = execution_on(device)
+    first, second = Doubling(device, execution), Doubling(device, execution)
+    assert [doubled(first, execution, value) for value in range(6)] == [0, 2, 4, 6, 8, 10]
+    assert (first.calls, device.captures, device.launches, device.held) == (3, 1, 4, 1)
+    assert [doubled(second, execution, value) for value in range(4)] == [0, 2, 4, 6]
+    assert (second.calls, device.captures, device.launches) == (3, 2, 6)
+    assert set(device.allocators) == {"its own"}
+
+
+def test_a_task_that_cannot_be_captured_runs_call_by_call(monkeypatch):
+    device = Device()
+    execution = execution_on(device)
+    doubling = Doubling(device, execution, Mine(syncs=True))
+    assert [doubled(doubling, execution, value) for value in range(5)] == [0, 2, 4, 6, 8]
+    assert (device.captures, device.launches) == (0, 0)
+    assert execution.refused.startswith("layer l = 3 (Mine): RuntimeError")
+    monkeypatch.setenv("MATHDL_CUDA_GRAPHS", "0")
+    execution = execution_on(device)
+    doubling = Doubling(device, execution)
+    assert [doubled(doubling, execution, value) for value in range(5)] == [0, 2, 4, 6, 8]
+    assert (device.captures, doubling.calls) == (0, 5)
+
+
 def test_steps_use_memory_of_their_own_which_is_held_from_the_capture_on():
     steps = Steps(range(1, 6))
     steps.run(2)

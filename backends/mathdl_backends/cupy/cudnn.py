@@ -76,6 +76,15 @@ class Plan:
     """The descriptors of a setting; of each product its algorithm, and the bytes that this works in."""
 
     def __init__(self, setting: Setting) -> None:
+        self._ways: dict[Product, tuple[int, int] | None] = {}
+        self._refused = "cuDNN has no algorithm for it that adds in a fixed order"
+        try:
+            self._describe(setting)
+            self._ways = {product: self._way(product, setting.device) for product in (FORWARD, DATA, FILTER)}
+        except DeviceError as error:  # the reference takes all of them
+            self._refused = str(error)
+
+    def _describe(self, setting: Setting) -> None:
         self._number = ctypes.c_double if setting.dtype == "float64" else ctypes.c_float
         (B, p, q, k), (_, rows, columns, n) = setting.images, setting.output
         window, kind = setting.window, _DATA[setting.dtype]
@@ -91,15 +100,14 @@ class Plan:
         _check("cudnnSetConvolution2dDescriptor", self._convolution, *geometry, _CROSS_CORRELATION, kind)
         _check("cudnnSetConvolutionMathType", self._convolution, math)
         _check("cudnnSetConvolutionGroupCount", self._convolution, setting.groups)
-        self._ways = {product: self._way(product, setting.device) for product in (FORWARD, DATA, FILTER)}
 
-    def takes(self, product: Product) -> bool:
-        """Whether cuDNN has an algorithm for it."""
-        return self._ways[product] is not None
+    def why_not(self, product: Product) -> str | None:
+        """None, or why cuDNN does not take it."""
+        return self._refused if self._ways.get(product) is None else None
 
     def run(self, product: Product, first: Any, second: Any, out: Any) -> bool:
         """out ← the product of two contiguous arrays. False: cuDNN declines after all, and will not be asked again."""
-        way = self._ways[product]
+        way = self._ways.get(product)
         if way is None:
             return False
         algorithm, size = way
@@ -228,7 +236,7 @@ def why_not(product: Product, setting: Setting) -> str | None:
         return f"cuDNN pads alike on both sides, and not by {window.padding}"
     if max(prod(setting.images), prod(setting.output)) > _MOST or min(*setting.images, *setting.output) < 1:
         return f"images {setting.images}: cuDNN takes arrays of 1 to {_MOST} numbers"
-    return None if plan(setting).takes(product) else "cuDNN has no algorithm for it that adds in a fixed order"
+    return plan(setting).why_not(product)
 
 
 def _supports(product: Product, setting: Callable[..., Setting]) -> Callable[..., str | None]:
@@ -284,14 +292,15 @@ def _made(function: str) -> ctypes.c_void_p:
 
 
 def _check(function: str, *args: Any) -> None:
+    """Call a function of cuDNN that does not decline."""
     if not _done(function, *args):
-        raise DeviceError(f"{function}: cuDNN does not support what it is asked for; MATHDL_CUDNN=0 leaves it out")
+        raise DeviceError(f"{function} failed: cuDNN does not take these arguments")
 
 
 def _done(function: str, *args: Any) -> bool:
-    """Call a function of cuDNN. False: it does not support that; any other failure is a `DeviceError`."""
+    """Call a function of cuDNN. False: it does not take that; any other failure is a `DeviceError`."""
     status = getattr(_library(), function)(*args)
-    if status == 9 or 3000 <= status < 4000:  # CUDNN_STATUS_NOT_SUPPORTED until version 8; since, with its reasons
+    if status in (3, 9) or 2000 <= status < 4000:  # CUDNN_STATUS_BAD_PARAM, _NOT_SUPPORTED; since version 9 in detail
         return False
     if status != 0:
         words = _library().cudnnGetErrorString(status)

@@ -1,4 +1,4 @@
-"""How steps run on a GPU: captured in a CUDA graph, and launched from there.
+"""How steps and predictions run on a GPU: captured in a CUDA graph, and launched from there.
 
 A step is a few dozen kernels of a few microseconds each, and CuPy takes 10 to 20 microseconds to start one. A graph
 starts all of them at once. It does the same work on the same memory at every launch (DESIGN: a step reads and writes
@@ -36,6 +36,10 @@ class Task:
     def __init__(self, run: Callable[[], Any], writes: Sequence[Any]) -> None:
         self._run = run
         self.writes = tuple(writes)
+        self.runs = 0
+        """How often it was replayed call by call."""
+        self.graph: Any = None
+        """Where it is captured by itself."""
 
     def __call__(self) -> Any:
         return self._run()
@@ -76,6 +80,20 @@ class GraphExecution:
 
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
         return Task(make(lambda A: A), writes)
+
+    def replay(self, task: Callable[[], Any]) -> None:
+        with self._room_for_a_step():
+            if self.refused is not None or not isinstance(task, Task):
+                task()
+                return
+            with self._own_stream():
+                if task.graph is None and task.runs >= _WARM_UP:
+                    task.graph = self._captured_alone(task)
+                if task.graph is not None:
+                    task.graph.launch(self._stream)
+                    return
+                task()
+                task.runs += 1
 
     lanes = 1
 
@@ -126,7 +144,8 @@ class GraphExecution:
         try:
             self._good = xp.zeros((2,), dtype=xp.int64)
             self._saved = [xp.empty_like(A) for A in _distinct(gradient.writes, update.writes)]
-            graph = self._captured(gradient, update, J)
+            count_finite(J, self._good)  # its kernel is compiled before the capture, too
+            graph = self._captured(gradient, lambda: count_finite(J, self._good), update)
             graph.upload()
         except Exception as error:
             self._saved = []
@@ -140,16 +159,25 @@ class GraphExecution:
         self._graph = graph
         return True
 
-    def _captured(self, gradient: Task, update: Task, J: Any) -> Any:
-        count_finite(J, self._good)  # its kernel is compiled before the capture, too
+    def _captured_alone(self, task: Task) -> Any:
+        """The graph of a task by itself; None if it cannot be captured, and then no other is tried."""
+        try:
+            graph = self._captured(task)
+            graph.upload()
+        except Exception as error:
+            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
+            return None
+        return graph
+
+    def _captured(self, *work: Callable[[], Any]) -> Any:
+        """A graph of all that these do. Nothing of it is run."""
         self._stream.synchronize()
         gc.collect()  # what is thrown away while capturing may be memory that somebody else's kernels still read
         self._memory.hold()
         self._stream.begin_capture()
         try:
-            gradient()
-            count_finite(J, self._good)
-            update()
+            for each in work:
+                each()
         except BaseException:
             with suppress(Exception):  # a capture that went wrong ends with an error of its own
                 self._stream.end_capture()

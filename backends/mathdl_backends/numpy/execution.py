@@ -109,6 +109,9 @@ class ShardedExecution:
             return make(_same)
         return RecordedTask(make, writes, self._pool)
 
+    def replay(self, task: Callable[[], Any]) -> None:
+        self.map(lambda _: task(), 1)
+
     @property
     def lanes(self) -> int:
         return 1 if self._pool is None else self._pool.threads
