@@ -39,6 +39,9 @@ DEVICES = {
 class Execution(Protocol):
     """How the steps of one run are executed: a context manager, entered for as long as steps run."""
 
+    lanes: int
+    """How many tasks `side_by_side` runs at a time."""
+
     def __enter__(self) -> Execution: ...
     def __exit__(self, *error: object) -> None: ...
 
@@ -73,9 +76,6 @@ class Execution(Protocol):
         The tasks are made by `recorded`, or plain functions. Where J is not finite, nothing is updated.
         """
         ...
-
-    lanes: int
-    """How many tasks `side_by_side` may run at a time."""
 
     def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
         """Chunk after chunk of the arrays `whole`, each by one of the tasks: whether it was done.

@@ -12,6 +12,8 @@ import numpy as np
 class SerialExecution:
     """Runs every task where it is asked for; floating-point warnings are off, as in every step."""
 
+    lanes = 1
+
     def __init__(self) -> None:
         self._errstate: Any = None
 
@@ -37,8 +39,6 @@ class SerialExecution:
 
     def replay(self, task: Callable[[], Any]) -> None:
         task()
-
-    lanes = 1
 
     def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
         return False

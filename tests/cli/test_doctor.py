@@ -11,6 +11,7 @@ import pytest
 from mathdl import arrays, cli
 from mathdl.cli import doctor
 from mathdl.layers import dense
+from mathdl_backends.cupy import cudnn
 from mathdl_backends.numpy import blas, native
 
 
@@ -47,6 +48,19 @@ def test_cuda_that_is_not_usable_says_why(monkeypatch, capsys):
     status, found = findings(capsys)
     assert status == 0
     assert found["CUDA"] == {"name": "CUDA", "status": "absent", "found": "no driver"}
+
+
+def test_where_cuda_is_usable_it_says_how_convolutions_are_computed(monkeypatch, capsys):
+    monkeypatch.setattr(arrays.backend("cupy"), "why_unusable", lambda: None)
+    monkeypatch.setattr(cudnn, "about", lambda: "9.13.0")
+    for reason, status, words in (
+        (None, "ok", "9.13.0 for convolutions"),
+        ("no cuDNN was found", "absent", "convolutions gather and multiply: no cuDNN was found"),
+    ):
+        monkeypatch.setattr(cudnn, "why_absent", lambda reason=reason: reason)
+        _, found = findings(capsys)
+        assert found["CUDA"]["found"] == "usable: --device cuda"
+        assert found["cuDNN"] == {"name": "cuDNN", "status": status, "found": words}
 
 
 def test_an_extra_that_is_not_installed_says_how(monkeypatch, capsys):

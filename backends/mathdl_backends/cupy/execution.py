@@ -48,6 +48,8 @@ class Task:
 class GraphExecution:
     """Steps of one size on a device. `cupy` is the module; nothing else here knows where it comes from."""
 
+    lanes = 1
+
     def __init__(self, handle: Any, cupy: Any) -> None:
         self._handle = handle
         self._cupy = cupy
@@ -94,8 +96,6 @@ class GraphExecution:
                     return
                 task()
                 task.runs += 1
-
-    lanes = 1
 
     def side_by_side(self, tasks: Sequence[Any], own: Sequence[Sequence[Any]], whole: Sequence[Any]) -> bool:
         return False
