@@ -14,7 +14,7 @@ import platform
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mathdl.cli.models import BUILT_IN, build
 
@@ -162,11 +162,11 @@ def _extra(name: str) -> Finding:
 def _cuda() -> list[Finding]:
     from mathdl import arrays
 
-    reason = arrays.backend("cupy").why_unusable()
+    backend: Any = arrays.backend("cupy")
+    reason = backend.why_unusable()
     if reason is not None:
         return [Finding("CUDA", ABSENT, reason)]
-    from mathdl_backends.cupy import cudnn
-
+    cudnn = backend.cudnn
     without = cudnn.why_absent()
     found = f"{cudnn.about()} for convolutions" if without is None else f"convolutions gather and multiply: {without}"
     return [Finding("CUDA", OK, "usable: --device cuda"), Finding("cuDNN", ABSENT if without else OK, found)]
