@@ -120,60 +120,43 @@ class Library:
     def cudnnGetConvolutionBackwardFilterWorkspaceSize(self, handle, *args):
         return self.workspace("BackwardFilter", *args)
 
-    def arrays(self, name, handle, one, parts, convolution, algorithm, workspace, size, zero):
-        """The described arrays, and the window's steps; (first, second, out) by name."""
+    def cudnnConvolutionForward(self, *args):
+        return self.product("Forward", "XWY", *args)
+
+    def cudnnConvolutionBackwardData(self, *args):
+        return self.product("BackwardData", "WYX", *args)
+
+    def cudnnConvolutionBackwardFilter(self, *args):
+        return self.product("BackwardFilter", "XYW", *args)
+
+    def product(self, name, order, handle, one, a_, a, b_, b, convolution, algorithm, workspace, size, zero, c_, c):
+        """`order` says which of images X, kernels W and output Y the arrays a, b and c are; c is computed."""
+        if self.status:
+            return self.status
         about = self.made[convolution.value]
         dtype, number = CODES[about["kind"]]
         assert type(one._obj) is type(zero._obj) is number
-        assert (one._obj.value, zero._obj.value) == (1.0, 0.0)
+        assert (one._obj.value, zero._obj.value, about["mode"]) == (1.0, 0.0, 1)
         assert size.value == self.known[name][algorithm]
         assert (workspace.value is None) == (size.value == 0)
-        found = []
-        for descriptor, pointer in parts:
+        found = {}
+        for which, descriptor, pointer in zip(order, (a_, b_, c_), (a, b, c), strict=True):
             told = self.made[descriptor.value]
             assert (told["layout"], told["kind"]) == (1, about["kind"])
-            found.append(memory(pointer, told["shape"], dtype))
-        assert about["mode"] == 1
+            found[which] = memory(pointer, told["shape"], dtype)
         self.calls.append((name, algorithm, about["math"], self.stream))
-        return about, found
-
-    def cudnnConvolutionForward(self, handle, one, x_, x, w_, w, convolution, algorithm, workspace, size, zero, y_, y):
-        if self.status:
-            return self.status
-        parts = (x_, x), (w_, w), (y_, y)
-        about, (X, W, Y) = self.arrays("Forward", handle, one, parts, convolution, algorithm, workspace, size, zero)
-        Y[...] = 0
+        X, W, Y = (found[which] for which in "XWY")
+        found[order[-1]][...] = 0
         for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
             for (u, v), (i, j) in pairs:
-                Y[:, i, j, k_out] += X[:, u, v, k_in] @ W[k_out][:, tap[0], tap[1]].T
-        return 0
-
-    def cudnnConvolutionBackwardData(
-        self, handle, one, w_, w, y_, y, convolution, algorithm, workspace, size, zero, x_, x
-    ):
-        if self.status:
-            return self.status
-        parts = (w_, w), (y_, y), (x_, x)
-        arguments = handle, one, parts, convolution, algorithm, workspace, size, zero
-        about, (W, Y, X) = self.arrays("BackwardData", *arguments)
-        X[...] = 0
-        for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
-            for (u, v), (i, j) in pairs:
-                X[:, u, v, k_in] += Y[:, i, j, k_out] @ W[k_out][:, tap[0], tap[1]]
-        return 0
-
-    def cudnnConvolutionBackwardFilter(
-        self, handle, one, x_, x, y_, y, convolution, algorithm, workspace, size, zero, w_, w
-    ):
-        if self.status:
-            return self.status
-        parts = (x_, x), (y_, y), (w_, w)
-        arguments = handle, one, parts, convolution, algorithm, workspace, size, zero
-        about, (X, Y, W) = self.arrays("BackwardFilter", *arguments)
-        W[...] = 0
-        for pairs, tap, k_in, k_out in self.taps(about, X.shape, W.shape, Y.shape):
-            for (u, v), (i, j) in pairs:
-                W[k_out, tap[0], tap[1]] += Y[:, i, j, k_out].T @ X[:, u, v, k_in]
+                x, w, y = X[:, u, v, k_in], W[k_out, tap[0], tap[1]], Y[:, i, j, k_out]
+                match order[-1]:
+                    case "Y":
+                        y += x @ w.T
+                    case "X":
+                        x += y @ w
+                    case "W":
+                        w += y.T @ x
         return 0
 
     @staticmethod

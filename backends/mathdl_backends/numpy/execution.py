@@ -120,7 +120,7 @@ class ShardedExecution:
         programs = [task.program for task in tasks if isinstance(task, RecordedTask) and task.program is not None]
         if self._pool is None or len(programs) < len(tasks) or is_recording():
             return False
-        if not all(is_run(A) and A.dtype == B.dtype for A, B in zip(whole, own[0], strict=True)):
+        if not all(_is_run(A) and A.dtype == B.dtype for A, B in zip(whole, own[0], strict=True)):
             return False
         moves = [
             np.concatenate([program.moves(buffer, A) for buffer, A in zip(buffers, whole, strict=True)])
@@ -158,7 +158,7 @@ class ShardedExecution:
         return self._team
 
 
-def is_run(A: Any) -> bool:
+def _is_run(A: Any) -> bool:
     """Whether the numbers of A lie one after another, where compiled code can read them."""
     return bool(A.flags.c_contiguous and A.flags.aligned)
 
