@@ -52,7 +52,7 @@ def backend_of(A: Array) -> mathdl_backends.Backend:
                 f"Expected an array of one of: {', '.join(sorted(mathdl_backends.ARRAYS_FROM))}"
             )
         found = _backend_of[kind] = backend(name)
-        _namespace_of[kind] = found.namespace
+        _namespace_of[kind] = getattr(kind, "own_namespace", found.namespace)
     return found
 
 
@@ -70,7 +70,8 @@ def namespace(A: Array) -> Any:
     try:
         return _namespace_of[type(A)]
     except KeyError:
-        return backend_of(A).namespace
+        backend_of(A)
+        return _namespace_of[type(A)]
 
 
 def like(A: Array) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
+from host_cupy import COMPILER, on_the_host
 from mathdl import arrays
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -24,15 +25,27 @@ settings.load_profile("mathdl")
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
 
-BACKENDS = {"numpy": "cpu", "strict": "strict"}
-if os.environ.get("MATHDL_TEST_CUDA") == "1" or arrays.backend("cupy").why_unusable() is None:
-    BACKENDS["cupy"] = "cuda"  # with MATHDL_TEST_CUDA=1 a missing GPU fails instead of being left out
+BACKENDS = {"numpy": "cpu", "strict": "strict", "cupy": "cuda"}
+HAS_GPU = os.environ.get("MATHDL_TEST_CUDA") == "1" or arrays.backend("cupy").why_unusable() is None
+"""With MATHDL_TEST_CUDA=1 a missing GPU fails. Otherwise the CuPy backend runs on host memory (host_cupy.py)."""
+if not HAS_GPU and COMPILER is None:
+    del BACKENDS["cupy"]
 
 
 @pytest.fixture(params=sorted(BACKENDS), scope="session")
 def backend(request: pytest.FixtureRequest) -> arrays.Device:
     """A device of each usable backend."""
     return arrays.device(BACKENDS[request.param])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test of the CuPy backend runs with CuPy on host memory, where there is no GPU; no other test does."""
+    chosen = getattr(item, "callspec", None)
+    if chosen is None or HAS_GPU or not {"cupy", "cuda"} & {v for v in chosen.params.values() if isinstance(v, str)}:
+        return (yield)
+    with on_the_host():
+        return (yield)
 
 
 @pytest.fixture

@@ -33,6 +33,12 @@ def assert_close(actual: Array, expected: Any, rtol: float = 1e-10, atol: float 
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
 
 
+def lies_on(A: Array, device: Device) -> bool:
+    """Whether A lives on the device, by whatever name ("cuda" is "cuda:0")."""
+    found = arrays.device_of(A)
+    return found.backend is device.backend and bool(found.handle == device.handle)
+
+
 @contextmanager
 def as_inside_a_step(device: Device):
     """Errors if the code asks for a host scalar on strict; floating-point warnings off, as in a step."""

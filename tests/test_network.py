@@ -14,7 +14,7 @@ from mathdl import arrays
 from mathdl.errors import DataError, MathdlError, ShapeError, StaleTapeError, UnknownNameError, UsageError
 from mathdl.initializers import constant, he_normal
 from mathdl.network import feeding_relu
-from support import assert_close, check_gradient, host, normal
+from support import assert_close, check_gradient, host, lies_on, normal
 from trainings import Bare, Scale, Unasked, cnn, mlp, plain
 
 NETWORKS = {
@@ -156,7 +156,7 @@ def test_the_same_bits_on_every_backend(backend, build, dtype):
     assert host(params.vector).tobytes() == here.vector.tobytes()
     assert host(params.state.vector).tobytes() == here.state.vector.tobytes()
     assert params.vector.dtype == getattr(backend.namespace, dtype)
-    assert arrays.device_of(params.vector) == backend
+    assert lies_on(params.vector, backend)
 
 
 def test_float32_is_float64_rounded_once():
@@ -488,7 +488,7 @@ def test_predictions_lie_where_the_input_lies(backend):
         params = net.initialize((5,), device=place)
         assert type(net.predict(params, normal(4, 5).tolist())) is np.ndarray
         assert type(net.predict(params, normal(4, 5))) is np.ndarray
-        assert arrays.device_of(net.predict(params, backend.put(normal(4, 5)), 3)) == backend
+        assert lies_on(net.predict(params, backend.put(normal(4, 5)), 3), backend)
 
 
 def test_no_instances_have_no_predictions():

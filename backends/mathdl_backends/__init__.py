@@ -20,6 +20,7 @@ MODULES = {
 ARRAYS_FROM = {
     "numpy": "numpy",
     "cupy": "cupy",
+    "mathdl_backends.cupy.lazy": "cupy",
     "array_api_strict": "strict",
     "mathdl_backends.symbolic.array": "symbolic",
     "mathdl_backends.dual.array": "dual",
@@ -46,7 +47,9 @@ class Execution(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
-        """`[task(0), …, task(count - 1)]`, on the workers; the first error is raised when all have ended."""
+        """`[task(0), …, task(count - 1)]`, on the workers; the first error is raised when all have ended.
+
+        What a task answers of arrays seen through `view` are arrays of the backend."""
         ...
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
@@ -64,6 +67,10 @@ class Execution(Protocol):
         may answer with buffers of its own, whose values the next call overwrites. A task may have `by_itself`: None, or
         what runs it while the execution is not open.
         """
+        ...
+
+    def view(self, A: Any) -> Any:
+        """A as the tasks of `recorded` see it once they run: what is computed of it has the same bits."""
         ...
 
     def replay(self, task: Callable[[], Any]) -> None:

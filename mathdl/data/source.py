@@ -14,8 +14,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mathdl.arrays import Array, Device
-from mathdl.tables import take_row
+from mathdl.arrays import Array, Device, namespace
 
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 """(X, Y, weights or None) of some instances, on the device."""
@@ -35,8 +34,9 @@ class Minibatch(Protocol):
         """The host's part, before the step on minibatch m of them."""
         ...
 
-    def load(self, at: Array) -> None:
-        """The device's part, inside the step: the rows are now those of minibatch `at` (1,)."""
+    @property
+    def tables(self) -> Sequence[tuple[Array, Array]]:
+        """The device's part, inside the step: (T, row), to be taken as row ← T[m] when m is the minibatch."""
         ...
 
     def take(self, first: int, end: int) -> Batch:
@@ -112,7 +112,6 @@ class _GatheredInStep:
     def __init__(self, source: InMemory, B: int, M: int) -> None:
         self._source = source
         xp = source.device.namespace
-        self._take = xp.take
         self._table = xp.zeros((M, B), dtype=xp.int64, device=source.device.handle)
         self._rows = xp.zeros((B,), dtype=xp.int64, device=source.device.handle)
 
@@ -122,13 +121,15 @@ class _GatheredInStep:
     def fetch(self, m: int) -> None:
         return None
 
-    def load(self, at: Array) -> None:
-        take_row(self._table, at, self._rows)
+    @property
+    def tables(self) -> Sequence[tuple[Array, Array]]:
+        return [(self._table, self._rows)]
 
     def take(self, first: int, end: int) -> Batch:
         source, rows = self._source, self._rows[first:end]
-        weights = None if source.weights is None else self._take(source.weights, rows, axis=0)
-        return self._take(source.X, rows, axis=0), self._take(source.Y, rows, axis=0), weights
+        take = namespace(rows).take
+        weights = None if source.weights is None else take(source.weights, rows, axis=0)
+        return take(source.X, rows, axis=0), take(source.Y, rows, axis=0), weights
 
     def seen_through(self, view: Callable[[Array], Array]) -> Minibatch:
         twin, source = copy(self), copy(self._source)
@@ -209,8 +210,9 @@ class _ReadAhead:
                 buffer[...] = values
         self._read = batch
 
-    def load(self, at: Array) -> None:
-        return None
+    @property
+    def tables(self) -> Sequence[tuple[Array, Array]]:
+        return ()
 
     def take(self, first: int, end: int) -> Batch:
         X, Y, weights = self._buffers

@@ -22,6 +22,7 @@ from mathdl.arrays import Array, Shape, Tree, namespace
 from mathdl.initializers import constant, zeros
 from mathdl.layers.layer import NOTHING, Context, Layer
 from mathdl.layers.validation import in_interval, last_axis, positive
+from mathdl.primitive import primitive
 from mathdl.sums import stored, sum_rows
 
 Total = Callable[[Array], Array]
@@ -63,20 +64,20 @@ def batch_norm_backward(
     """(dA[l-1] in place of dA, or None; {"gamma": dγ, "beta": dβ}), the latter two over the rows of dA alone."""
     xp, C, k = namespace(dA), cache.C, cache.gamma.shape[0]
     D = xp.reshape(dA, C.shape)
-    sums = xp.stack([channel_sums(D * C, k) * cache.scale, channel_sums(D, k)])
-    grads = {"gamma": stored(sums[0, :], into.get("gamma")), "beta": stored(sums[1, :], into.get("beta"))}
+    dgamma, dbeta = channel_sums(D * C, k) * cache.scale, channel_sums(D, k)
+    grads = {"gamma": stored(dgamma, into.get("gamma")), "beta": stored(dbeta, into.get("beta"))}
     if not input_gradient:
         return None, grads
     if cache.total is not None:
-        means = cache.total(sums) / cache.entries
-        D -= C * across(means[0, :] * cache.scale, D)
-        D -= across(means[1, :], D)
+        D -= C * across(cache.total(dgamma) / cache.entries * cache.scale, D)
+        D -= across(cache.total(dbeta) / cache.entries, D)
     D *= across(cache.gamma * cache.scale, D)
     return xp.reshape(D, dA.shape), grads
 
 
+@primitive
 def wide(A: Array) -> Array:
-    """(B, …, k) as rows of several pixels, at most 512 wide: broadcasting over narrow rows is slow."""
+    """(B, …, k) as rows of several pixels, at most 512 wide: broadcasting over narrow rows is slow on a CPU."""
     k, pixels = A.shape[-1], prod(A.shape[:-1])
     together = gcd(pixels, max(512 // k, 1))
     return namespace(A).reshape(A, (pixels // together, together * k))
@@ -84,11 +85,13 @@ def wide(A: Array) -> Array:
 
 def across(v: Array, X: Array) -> Array:
     """v (k,), repeated for the pixels in a row of X."""
-    return namespace(v).tile(v, (X.shape[1] // v.shape[0],))
+    return v if X.shape[1] == v.shape[0] else namespace(v).tile(v, (X.shape[1] // v.shape[0],))
 
 
 def channel_sums(X: Array, k: int) -> Array:
     """Σ over rows, and over the pixels in a row: (k,)."""
+    if X.shape[1] == k:
+        return sum_rows(X)
     return sum_rows(namespace(X).reshape(sum_rows(X), (X.shape[1] // k, k)))
 
 

@@ -194,10 +194,11 @@ class ChunkTasks:
             return
         device, B = subject.params.device, arrays[0].shape[0]  # no task, or another thread is using it
         with device.backend.execution(device.handle, workers, 1, False) as execution:
+            seen = subject.seen_through(execution.view)
 
             def compute(arrays: Sequence[Array], count: int) -> Array:
-                chunks = ([A[j * B : (j + 1) * B, ...] for A in arrays] for j in range(count))
-                return concatenated([execution.map(lambda _, chunk=chunk: subject(*chunk), 1)[0] for chunk in chunks])
+                chunks = ([execution.view(A[j * B : (j + 1) * B, ...]) for A in arrays] for j in range(count))
+                return concatenated([execution.map(lambda _, chunk=chunk: seen(*chunk), 1)[0] for chunk in chunks])
 
             yield compute
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mathdl import arrays
 from mathdl.architecture import kinds_with, layer_to_dict, layers_from_dicts, record_from_dict, record_to_dict
-from mathdl.arrays import Array, Shape, concatenated, is_array, to_host
+from mathdl.arrays import Array, Shape, concatenated, is_array, namespace, to_host
 from mathdl.data import Standardize, as_arrays
 from mathdl.data.selection import is_on_file
 from mathdl.data.source import InMemory, Source, Streamed
@@ -243,11 +243,10 @@ class Model:
 
     def figures(self, rows: Rows, source: Source, workers: int | None = None) -> dict[str, float]:
         """The figures of prepared rows, computed in chunks whose cut depends on n alone, and added in their order."""
-        xp = self.params.device.namespace
         objective, has_weights = self.objective, rows.weights is not None
 
         def sums(params: Parameters, contexts: Mapping[int, Context], X: Array, Y: Array, *weights: Array) -> Array:
-            A = objective.forward(params, X, contexts)
+            xp, A = namespace(X), objective.forward(params, X, contexts)
             values = [objective.instance_losses(A, Y), *(metric(A, Y) for metric in chosen.values())]
             found = [*map(xp.sum, weights), *(xp.sum(v * weights[0] if weights else v) for v in values)]
             return xp.stack(found)[None, :]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mathdl import random
-from mathdl.arrays import Array, Tree, Vector, flatten_tree, map_tree
+from mathdl.arrays import Array, Tree, Vector, flatten_tree, map_tree, namespace
 from mathdl.data.source import Minibatch
 from mathdl.layers.chain import Path, walk
 from mathdl.layers.layer import NOTHING, Cache
@@ -30,7 +30,7 @@ from mathdl.notation import split_name
 from mathdl.objective import Objective, weighted_mean
 from mathdl.optimizers import Optimizer
 from mathdl.plan import Plan, drawing, make_contexts
-from mathdl.tables import put_row, take_row
+from mathdl.tables import leave_row, put_numbers, take_rows
 
 
 class Segment(NamedTuple):
@@ -211,25 +211,20 @@ class Step:
     def _forward_and_backward(self) -> None:
         self._load()
         parts = self.execution.map(lambda j: self._shards[j](), len(self._shards)) or [self._gradient(0)]
-        for j in range(self.figures.shape[0]):
-            total = parts[0].figures[j]
-            for part in parts[1:]:
-                total = total + part.figures[j]
-            self.figures[j : j + 1] = total
+        put_numbers(
+            self.figures, *(_sum(of_shards) for of_shards in zip(*(part.figures for part in parts), strict=True))
+        )
         self._make_new_state(parts[0].tape)
 
     def _finish(self) -> None:
         self._update()
         if self.stateful:
             self.params.state.vector[...] = self.new_state.vector
-        put_row(self.table.figures, self.cursor, self.figures)
-        self.cursor += 1
+        leave_row(self.cursor, self.table.figures, self.figures)
 
     def _load(self) -> None:
-        take_row(self.table.coefficients, self.cursor, self.coefficients)
-        if self.keys.shape[0]:
-            take_row(self.table.keys, self.cursor, self.keys)
-        self.rows.load(self.cursor)
+        keys = [(self.table.keys, self.keys)] if self.keys.shape[0] else []
+        take_rows(self.cursor, (self.table.coefficients, self.coefficients), *keys, *self.rows.tables)
 
     def _gradient(self, shard: int) -> _Part:
         first, end = self.plan.cuts[shard]
@@ -256,13 +251,12 @@ class Step:
             G += other.vector[where]
 
     def _add_penalties(self) -> None:
-        xp = self.params.device.namespace
         for name, l1, l2 in self.penalties:
             W, G = self.params[name], self.gradients[0][name]
             if l2:
                 G += l2 * W
             if l1:
-                G += l1 * xp.sign(W)
+                G += l1 * namespace(W).sign(W)
 
     def _clip(self) -> None:
         G = self.gradients[0].vector
@@ -295,6 +289,14 @@ class Step:
 class _Part(NamedTuple):
     figures: list[Array]
     tape: dict[int, Cache]
+
+
+def _sum(numbers: Sequence[Array]) -> Array:
+    """The sum, from the first to the last."""
+    first, *others = numbers
+    for number in others:
+        first = first + number
+    return first
 
 
 def _assign(state: Tree, new: Tree, path: Path, network: Network) -> None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from host_cupy import module
 from mathdl import arrays
 from mathdl.errors import DeviceError, MathdlError, MissingExtraError, OutOfMemoryError
 from mathdl_backends.cupy import blas
@@ -87,9 +88,8 @@ def fake(monkeypatch):
         Device=FakeDevice,
         memory=SimpleNamespace(OutOfMemoryError=FakeOutOfMemory),
     )
-    names = ModuleType("array_api_compat.cupy")
+    _, names = module()
     names.astype = lambda A, dtype, copy=True: A.astype(dtype, copy=copy)
-    names.float32 = np.float32
     names.sign = mends_by_a_mask
     fake.sign, fake.where, fake.isnan = of_cupy, np.where, np.isnan
     monkeypatch.setitem(sys.modules, "cupy", fake)

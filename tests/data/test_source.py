@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mathdl.data.source import InMemory, Streamed
+from mathdl.tables import take_rows
 from support import as_inside_a_step, host, normal
 
 N = 11
@@ -34,7 +35,7 @@ def load(minibatch, backend, rows):
     """The rows of one minibatch, as a step finds them."""
     minibatch.begin([np.array(rows)])
     minibatch.fetch(0)
-    minibatch.load(backend.put(np.array([0])))
+    take_rows(backend.put(np.array([0])), *minibatch.tables)
 
 
 @pytest.mark.parametrize("labels", [True, False])
@@ -47,7 +48,7 @@ def test_minibatches(kind, backend, tmp_path, weights, labels):
         minibatch.begin([np.zeros(4, dtype=np.int64), rows])
         minibatch.fetch(1)
         with as_inside_a_step(backend):
-            minibatch.load(at)
+            take_rows(at, *minibatch.tables)
             parts = [minibatch.take(0, 3), minibatch.take(3, 4)]
         for expected, got in zip((X, Y, w), zip(*parts, strict=True), strict=True):
             if expected is None:

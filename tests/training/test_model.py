@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 import mathdl as md
-from mathdl import arrays
 from mathdl.data import Standardize, as_arrays
 from mathdl.data.source import InMemory, Streamed
 from mathdl.errors import DataError, ShapeError, UsageError
 from mathdl.training import model as model_module
 from mathdl.training.model import Rows, r2_from
-from support import assert_close, host, normal
+from support import assert_close, host, lies_on, normal
 from trainings import cnn, images, mlp, numbers, plain, vectors
 
 X, Y = vectors()
@@ -120,7 +119,7 @@ def test_answers_lie_where_the_question_lay(backend):
         model = classifier(device)
         assert type(model.predict(X.tolist())) is np.ndarray
         assert type(model.predict(X)) is np.ndarray
-        assert arrays.device_of(model.predict(backend.put(X), 20)) == backend
+        assert lies_on(model.predict(backend.put(X), 20), backend)
 
 
 def test_predictions_have_the_models_dtype(backend):

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import mathdl as md
-from mathdl import arrays
 from mathdl.data import Standardize
 from mathdl.errors import DataError, MathdlError, ShapeError, UnknownNameError, UsageError
-from support import assert_close, host, normal
+from support import assert_close, host, lies_on, normal
 from trainings import ADAM, CLASSES, mlp, numbers, plain, result, train, vectors
 
 X, Y = vectors()
@@ -140,9 +139,9 @@ def test_data_on_a_device(backend):
         trainer = train(mlp(), (A, labels), device=device, fit={"sample_weight": backend.put(WEIGHTS)})
         assert trainer.params.device.name == device
         assert result(trainer) == result(train(mlp(), device=device, fit={"sample_weight": WEIGHTS}))
-        assert arrays.device_of(trainer.predict(A)) == backend
+        assert lies_on(trainer.predict(A), backend)
         assert type(trainer.predict(X)) is np.ndarray
-        assert arrays.device_of(trainer.A[2, 1, 3:5]) == backend
+        assert lies_on(trainer.A[2, 1, 3:5], backend)
         rows, found, _ = trainer.minibatches[1]
         np.testing.assert_array_equal(host(found), X[rows])
         assert trainer.evaluate(A, labels) == trainer.evaluate(X, Y)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from mathdl.errors import DeviceError, MissingExtraError, OutOfMemoryError
-from mathdl_backends.cupy import cudnn, elementwise, fusing, sums
+from mathdl_backends.cupy import cudnn, elementwise, fusing, losses, normalization, sums
 from mathdl_backends.cupy.execution import GraphExecution
 
 NAME = "cupy"
@@ -60,11 +60,11 @@ def _require() -> None:
 
 
 def kernels() -> Mapping[str, Any]:
-    return sums.KERNELS | elementwise.KERNELS | cudnn.KERNELS
+    return sums.KERNELS | elementwise.KERNELS | losses.KERNELS | normalization.KERNELS | cudnn.KERNELS
 
 
 def fuse(primitive: Any) -> Any:
-    return fusing.fuse(primitive, _cupy(), import_module("mathdl_backends.cupy.names").namespace)
+    return fusing.pointwise(primitive.__wrapped__, import_module("mathdl_backends.cupy.names").of_lazy_arrays)
 
 
 def device(index: int) -> Any:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from mathdl.errors import DeviceError
 from mathdl.primitive import PRIMITIVES, Kernel
 from mathdl_backends.cupy.blas import loaded_libraries, uses_tf32
+from mathdl_backends.cupy.fusing import forced, kernel
 
 _DATA = {"float32": 0, "float64": 1}  # CUDNN_DATA_FLOAT, _DOUBLE
 _NHWC = 1  # CUDNN_TENSOR_NHWC
@@ -146,14 +147,19 @@ def plan(setting: Setting) -> Plan:
 
 def convolve(A: Any, W: Any, b: Any, gather: Any, groups: int) -> Any:
     """Z by place, (B·p'·q', n)."""
-    setting = _of_convolve(A, W, b, gather, groups)
+    Z = _convolve(A, W, gather, groups)
+    if b is not None:
+        Z += b  # where arrays are lazy, with what comes next
+    return Z
+
+
+@forced
+def _convolve(A: Any, W: Any, gather: Any, groups: int) -> Any:
+    setting = _of_convolve(A, W, None, gather, groups)
     Z = _cupy().empty(setting.output, dtype=A.dtype)
     if not plan(setting).run(FORWARD, _contiguous(A), _by_output(W), Z):
-        return PRIMITIVES["convolve"].reference(A, W, b, gather, groups)
-    Z = Z.reshape(-1, setting.n)
-    if b is not None:
-        Z += b
-    return Z
+        return PRIMITIVES["convolve"].reference(A, W, None, gather, groups)
+    return Z.reshape(-1, setting.n)
 
 
 def convolve_dW(A: Any, dZ: Any, gather: Any, groups: int, into: Any = None) -> Any:
@@ -245,8 +251,8 @@ def _supports(product: Product, setting: Callable[..., Setting]) -> Callable[...
 
 KERNELS = {
     "convolve": Kernel(convolve, _supports(FORWARD, _of_convolve)),
-    "convolve_dW": Kernel(convolve_dW, _supports(FILTER, _of_dW)),
-    "convolve_dA": Kernel(convolve_dA, _supports(DATA, _of_dA)),
+    "convolve_dW": kernel(convolve_dW, _supports(FILTER, _of_dW), writes=(4, "into")),
+    "convolve_dA": kernel(convolve_dA, _supports(DATA, _of_dA)),
 }
 
 

@@ -1,4 +1,4 @@
-"""CUDA kernels for primitives that take many small ones as array code: pooling, the loss of labels, rows of tables.
+"""CUDA kernels for primitives that take many small ones as array code: pooling, random words, rows of tables.
 
 Each is the body, in C, of a CuPy `ElementwiseKernel`, with one thread for a number `i` of the result. It does the
 operations of the reference in the reference's order: pooling has its bits. The body says nothing of CUDA, so it can be
@@ -13,9 +13,11 @@ from math import prod
 from typing import Any, NamedTuple
 
 from mathdl.primitive import Kernel
+from mathdl_backends.cupy.fusing import kernel
+from mathdl_backends.cupy.lazy import before_writing, plain
 
-_MOST_CLASSES = 64
-"""Classes up to which one thread may well go through a row."""
+_MOST_FIGURES = 64
+"""Numbers of a row that one thread may well write."""
 
 
 class Source(NamedTuple):
@@ -93,55 +95,35 @@ SUM_LINE_BACKWARD = Source(
     """,
 )
 
-LABELS_TERMS = Source(
-    "categorical_cross_entropy_labels_terms",
-    "raw T Z, raw L labels, int64 classes",
-    "raw T losses, raw T E, raw T sums",
+WORDS = Source(
+    "words",
+    "raw uint32 key, int64 first, int64 elements",
+    "raw uint32 words",
     """
-    const ptrdiff_t row = i * classes;
-    T largest = Z[row], sum = 0;
-    for (ptrdiff_t j = 1; j < classes; j++) {
-        const T z = Z[row + j];
-        if (z > largest || z != z) largest = z;
+    const ptrdiff_t instance = i / elements, element = i % elements;
+    unsigned int c0 = element / 4, c1 = first + instance, c2 = 0, c3 = 0, k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        const unsigned long long p0 = (unsigned long long)c0 * 0xD2511F53, p1 = (unsigned long long)c2 * 0xCD9E8D57;
+        c0 = (unsigned int)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (unsigned int)p1;
+        c2 = (unsigned int)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (unsigned int)p0;
+        k0 += 0x9E3779B9;
+        k1 += 0xBB67AE85;
     }
-    for (ptrdiff_t j = 0; j < classes; j++) {
-        const T e = exp(Z[row + j] - largest);
-        E[row + j] = e;
-        sum += e;
-    }
-    sums[i] = sum;
-    const ptrdiff_t label = labels[i]; /* what is no class has no loss */
-    losses[i] = 0 <= label && label < classes ? log(sum) - (Z[row + label] - largest) : (T)nan("");
+    words[i] = element % 4 == 0 ? c0 : element % 4 == 1 ? c1 : element % 4 == 2 ? c2 : c3;
     """,
 )
 
-LABELS_SLOPES = Source(
-    "categorical_cross_entropy_labels_slopes",
-    "raw T E, raw T sums, raw L labels, raw T dlosses, int64 classes",
-    "raw T dZ",
+LEAVE_ROW = Source(
+    "leave_row",
+    "raw T row, int64 rows, int64 width",
+    "raw T table, raw int64 at",
     """
-    const ptrdiff_t row = i / classes;
-    T slope = E[i] / sums[row];
-    slope -= (T)(labels[row] == i % classes);
-    dZ[i] = slope * dlosses[row];
-    """,
-)
-
-TAKE_ROW = Source(
-    "take_row",
-    "raw T table, raw int64 at, int64 rows, int64 width",
-    "raw T row",
-    """
-    if (at[0] >= 0 && at[0] < rows) row[i] = table[at[0] * width + i];
-    """,
-)
-
-PUT_ROW = Source(
-    "put_row",
-    "raw T row, raw int64 at, int64 rows, int64 width",
-    "raw T table",
-    """
-    if (at[0] >= 0 && at[0] < rows) table[at[0] * width + i] = row[i];
+    const ptrdiff_t place = at[0];
+    if (place >= 0 && place < rows)
+        for (ptrdiff_t j = 0; j < width; j++) table[place * width + j] = row[j];
+    at[0] = place + 1;
     """,
 )
 
@@ -202,29 +184,39 @@ def sum_line_backward(dZ: Any, line: Any, elements: int) -> Any:
     return dA
 
 
-def labels_terms(Z: Any, labels: Any) -> tuple[Any, Any, Any]:
-    """(ℓ, E, T)."""
-    (B, classes), empty = Z.shape, _empty()
-    losses, E, T = empty((B, 1), Z.dtype), empty(Z.shape, Z.dtype), empty((B, 1), Z.dtype)
-    compiled(LABELS_TERMS)(Z, labels, classes, losses, E, T, size=B)
-    return losses, E, T
+def words(key: Any, first: int, instances: int, elements: int) -> Any:
+    """Random words (instances, elements)."""
+    found = _empty()((instances, elements), "uint32")
+    compiled(WORDS)(key, first, elements, found, size=found.size)
+    return found
 
 
-def labels_slopes(E: Any, T: Any, labels: Any, dlosses: Any) -> Any:
-    """dZ."""
-    dZ = _empty()(E.shape, E.dtype)
-    compiled(LABELS_SLOPES)(E, T, labels, dlosses, E.shape[1], dZ, size=dZ.size)
-    return dZ
+def take_rows(at: Any, *pairs: tuple[Any, Any]) -> None:
+    """row ← T[at] for each of the pairs (T, row), in one kernel."""
+    at, *pairs = plain((at, *pairs))
+    sizes = [(T.shape[0], row.size) for T, row in pairs]
+    for _, row in pairs:
+        before_writing(row)
+    kernel = compiled(_taking(tuple(str(row.dtype) for _, row in pairs)))
+    tables, rows = ([pair[j] for pair in pairs] for j in (0, 1))
+    kernel(at, *tables, *(n for size in sizes for n in size), *rows, size=max(width for _, width in sizes))
 
 
-def take_row(T: Any, at: Any, row: Any) -> None:
-    """row ← T[at]."""
-    compiled(TAKE_ROW)(T, at, T.shape[0], row.size, row, size=row.size)
+@cache
+def _taking(dtypes: tuple[str, ...]) -> Source:
+    """The kernel for rows of these dtypes."""
+    numbers = range(len(dtypes))
+    tables = [f"raw {dtypes[j]} T{j}" for j in numbers]
+    sizes = [f"int64 rows{j}, int64 width{j}" for j in numbers]
+    rows = [f"raw {dtypes[j]} row{j}" for j in numbers]
+    lines = [f"if (i < width{j} && m < rows{j}) row{j}[i] = T{j}[m * width{j} + i];" for j in numbers]
+    body = "\n".join(["const ptrdiff_t m = at[0];", "if (m >= 0) {", *lines, "}"])
+    return Source("take_rows", ", ".join(["raw int64 at", *tables, *sizes]), ", ".join(rows), body)
 
 
-def put_row(T: Any, at: Any, row: Any) -> None:
-    """T[at] ← row."""
-    compiled(PUT_ROW)(row, at, *T.shape, T, size=T.shape[1])
+def leave_row(at: Any, T: Any, row: Any) -> None:
+    """T[at] ← row; at ← at + 1."""
+    compiled(LEAVE_ROW)(row, *T.shape, T, at, size=1)
 
 
 def count_finite(J: Any, good: Any) -> None:
@@ -259,23 +251,29 @@ def _beats_in_one(dZ: Any, cache: Any) -> str | None:
     return "what the reference left behind" if isinstance(cache.beats, tuple) else _floats(dZ)
 
 
-def _few_classes(Z: Any, labels: Any) -> str | None:
-    if not 0 < Z.shape[1] <= _MOST_CLASSES:
-        return f"{Z.shape[1]} classes: one thread goes through a row of {_MOST_CLASSES} at most"
-    return _floats(Z)
+def _one_dtype(at: Any, *pairs: Any) -> str | None:
+    if str(at.dtype) != "int64":
+        return f"a cursor of {at.dtype}"
+    other = next((f"{T.dtype} and {row.dtype}" for T, row in pairs if T.dtype != row.dtype), None)
+    return other if pairs else "no rows"
 
 
-def _one_dtype(T: Any, at: Any, row: Any) -> str | None:
-    return None if T.dtype == row.dtype and str(at.dtype) == "int64" else f"{T.dtype} and {row.dtype} at {at.dtype}"
+def _few_numbers(at: Any, T: Any, row: Any) -> str | None:
+    if T.ndim != 2 or T.shape[1] > _MOST_FIGURES:
+        return f"rows {T.shape[1:]}: one thread writes {_MOST_FIGURES} numbers at most"
+    return _one_dtype(at, (T, row))
+
+
+def _in_32_bits(key: Any, first: int, instances: int, elements: int) -> str | None:
+    return None if first + instances <= 2**32 else "instances are counted in 32 bits"
 
 
 KERNELS = {
-    "max_line": Kernel(max_line, _floats),
-    "max_line_backward": Kernel(max_line_backward, _beats_in_one),
-    "sum_line": Kernel(sum_line, _floats),
-    "sum_line_backward": Kernel(sum_line_backward, _floats),
-    "categorical_cross_entropy_labels_terms": Kernel(labels_terms, _few_classes),
-    "categorical_cross_entropy_labels_slopes": Kernel(labels_slopes, _floats),
-    "take_row": Kernel(take_row, _one_dtype),
-    "put_row": Kernel(put_row, _one_dtype),
+    "max_line": kernel(max_line, _floats),
+    "max_line_backward": kernel(max_line_backward, _beats_in_one),
+    "sum_line": kernel(sum_line, _floats),
+    "sum_line_backward": kernel(sum_line_backward, _floats),
+    "bits": kernel(words, _in_32_bits),
+    "take_rows": Kernel(take_rows, _one_dtype),
+    "leave_row": kernel(leave_row, _few_numbers, writes=(0, 1)),
 }

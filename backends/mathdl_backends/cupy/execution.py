@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from mathdl.errors import OutOfMemoryError
+from mathdl.errors import MathdlError, OutOfMemoryError
 from mathdl_backends.cupy.elementwise import count_finite
+from mathdl_backends.cupy.lazy import Lazy, plain
 from mathdl_backends.cupy.memory import GraphMemory
 
 _WARM_UP = 2
@@ -31,18 +32,46 @@ _NODE = re.compile(r'^\s*("graph_\d+_node_\d+")\s*\[', re.MULTILINE)
 
 
 class Task:
-    """A part of a step, and the arrays that it changes."""
+    """A part of a step on lazy arrays (`lazy`), and the arrays that it changes.
 
-    def __init__(self, run: Callable[[], Any], writes: Sequence[Any]) -> None:
-        self._run = run
+    What cannot be done on these, a layer of one's own that asks for more than array functions, say, is done on CuPy's
+    own from then on; the first run, which finds that out, leaves no trace.
+    """
+
+    def __init__(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Sequence[Any]) -> None:
+        self._make = make
+        self._run = make(_lazy)
+        self._has_run = False
         self.writes = tuple(writes)
+        self.refused: str | None = None
+        """Why it is not done on lazy arrays."""
         self.runs = 0
         """How often it was replayed call by call."""
         self.graph: Any = None
         """Where it is captured by itself."""
 
     def __call__(self) -> Any:
-        return self._run()
+        return plain(self._run()) if self._has_run else self._first_run()
+
+    def _first_run(self) -> Any:
+        before = [A.copy() for A in self.writes]
+        try:
+            result = plain(self._run())
+        except (MemoryError, MathdlError):
+            raise
+        except Exception as error:  # a layer raises what it likes; on CuPy's arrays it will again, if it is at fault
+            self.refused = f"{place(error)}{type(error).__name__}: {error}"
+            for A, saved in zip(self.writes, before, strict=True):
+                A[...] = saved
+            self._run = self._make(lambda A: A)
+            result = self._run()
+        self._has_run = True
+        return result
+
+
+def _lazy(A: Any) -> Lazy:
+    """An array that others know, too."""
+    return Lazy(A, shared=True)
 
 
 class GraphExecution:
@@ -72,7 +101,10 @@ class GraphExecution:
 
     def map(self, task: Callable[[int], Any], count: int) -> list[Any]:
         with self._room_for_a_step():
-            return [task(shard) for shard in range(count)]
+            return [plain(task(shard)) for shard in range(count)]
+
+    def view(self, A: Any) -> Lazy:
+        return _lazy(A)
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         return lambda x: x
@@ -81,7 +113,7 @@ class GraphExecution:
         task(slice(0, size))
 
     def recorded(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Any) -> Callable[[], Any]:
-        return Task(make(lambda A: A), writes)
+        return Task(make, writes)
 
     def replay(self, task: Callable[[], Any]) -> None:
         with self._room_for_a_step():
@@ -118,9 +150,11 @@ class GraphExecution:
 
     def about(self, gradient: Callable[[], Any], update: Callable[[], Any]) -> str:
         nodes = self.nodes()
+        tasks = (task for task in (gradient, update) if isinstance(task, Task))
+        plainly = next((f"; each call a kernel: {task.refused}" for task in tasks if task.refused), "")
         if nodes is not None:
-            return f"one CUDA graph of {nodes} nodes"
-        return f"call by call: {self.refused or 'no step has been captured yet'}"
+            return f"one CUDA graph of {nodes} nodes{plainly}"
+        return f"call by call: {self.refused or 'no step has been captured yet'}{plainly}"
 
     def nodes(self) -> int | None:
         """The nodes of the captured step; None as long as there is none."""
@@ -149,7 +183,7 @@ class GraphExecution:
             graph.upload()
         except Exception as error:
             self._saved = []
-            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
+            self.refused = f"{place(error)}{type(error).__name__}: {error}"
             rule = "Inside a step nothing may be read on the host, and no array be made of numbers of the host"
             advice = "A smaller batch_size leaves room for one" if isinstance(error, MemoryError) else rule
             warnings.warn(
@@ -165,7 +199,7 @@ class GraphExecution:
             graph = self._captured(task)
             graph.upload()
         except Exception as error:
-            self.refused = f"{_place(error)}{type(error).__name__}: {error}"
+            self.refused = f"{place(error)}{type(error).__name__}: {error}"
             return None
         return graph
 
@@ -236,7 +270,7 @@ def _distinct(*groups: Sequence[Any]) -> list[Any]:
     return list({id(A): A for group in groups for A in group}.values())
 
 
-def _place(error: BaseException | None) -> str:
+def place(error: BaseException | None) -> str:
     """The layer that an error comes from, as `layer l = 3 (Mine): `; empty if it comes from none."""
     found, l = "", None
     trace = error.__traceback__ if error is not None else None

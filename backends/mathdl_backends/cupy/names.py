@@ -8,7 +8,9 @@ from typing import Any
 import array_api_compat.cupy as compat
 import cupy
 
+from mathdl_backends.cupy import lazy_names
 from mathdl_backends.cupy.blas import matmul
+from mathdl_backends.cupy.lazy import Lazy
 
 
 def sign(X: Any) -> Any:
@@ -21,3 +23,5 @@ def sign(X: Any) -> Any:
 namespace = ModuleType("mathdl_backends.cupy.names.namespace", "The array API functions for CuPy arrays.")
 namespace.__dict__.update({name: getattr(compat, name) for name in dir(compat) if not name.startswith("_")})
 namespace.__dict__.update(matmul=matmul, sign=sign)
+
+of_lazy_arrays = Lazy.own_namespace = lazy_names.namespace(namespace)

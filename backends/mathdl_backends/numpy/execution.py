@@ -104,6 +104,9 @@ class ShardedExecution:
             return f"one program of compiled code, made of {calls} calls"
         return f"{calls} recorded calls" + (", some of them as programs of compiled code" if self._pool else "")
 
+    def view(self, A: Any) -> Any:
+        return A
+
     def recorded(self, make: Make, writes: Sequence[Any]) -> Callable[[], Any]:
         if self._meeting is not None:  # what other shards bring is not in this one's record
             return make(_same)
