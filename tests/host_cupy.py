@@ -421,6 +421,7 @@ def module() -> tuple[ModuleType, ModuleType]:
     fake.__spec__ = ModuleSpec("cupy", None)
     fake.__version__ = "14.2.0"
     fake.ndarray = ndarray
+    fake._core = SimpleNamespace()
     fake.ElementwiseKernel = ElementwiseKernel
     fake.empty = lambda shape, dtype=float: new(shape, dtype)
     fake.empty_like = lambda A: new(A.shape, A.dtype)

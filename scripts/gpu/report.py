@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-_MLP = ("mathdl", "torch-graph", "jax-scan", "torch", "mathdl-eager", "jax", "torch-compile")
+_MLP = ("mathdl", "torch-graph", "jax-scan", "torch", "mathdl-eager", "mathdl-plain", "jax", "torch-compile")
 _CNN = (
-    "mathdl", "torch-graph", "torch-graph-channels-last", "jax-scan", "torch", "mathdl-gather", "mathdl-eager", "jax",
-    "torch-compile",
+    "mathdl", "torch-graph", "torch-graph-channels-last", "jax-scan", "torch", "mathdl-plain", "mathdl-gather",
+    "mathdl-eager", "jax", "torch-compile",
 )  # fmt: skip
 COMPETITORS = {
     "mlp": _MLP,
@@ -22,7 +22,8 @@ COMPETITORS = {
 MEANINGS = {
     "mathdl": "`Trainer.fit`, as a user calls it: steps captured in a CUDA graph, the loss and accuracy of every "
     "minibatch, a new permutation every epoch; the first epoch of a `fit`, where steps are captured, does not count.",
-    "mathdl-eager": "the same with `MATHDL_CUDA_GRAPHS=0`: one call of CuPy after the other.",
+    "mathdl-eager": "the same with `MATHDL_CUDA_GRAPHS=0` and `MATHDL_LAZY=0`: one call of CuPy after the other.",
+    "mathdl-plain": "mathdl with `MATHDL_LAZY=0`: captured, with a kernel for each call of an array function.",
     "mathdl-gather": "mathdl with `MATHDL_CUDNN=0`: convolutions gather what their windows see, and multiply.",
     "torch": "eager, with the fused SGD.",
     "torch-compile": '`torch.compile(mode="reduce-overhead")` for loss and gradient, then the fused SGD.',

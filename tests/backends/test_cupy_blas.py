@@ -160,6 +160,20 @@ def test_how_products_are_formed(library, monkeypatch, dtype, tf32, compute):
     assert [call[0] for call in library.calls] == [compute]
 
 
+@pytest.mark.parametrize("setting", ["0", "1"])
+def test_a_product_may_say_how_it_is_formed(library, monkeypatch, setting):
+    monkeypatch.setenv("CUPY_TF32", setting)
+    A, B = (np.ones((2, 2), "float32").view(Host) for _ in range(2))
+    for precision, compute in (("float32", 68), ("tf32", 77), (None, 77 if setting == "1" else 68)):
+        blas.matmul(A, B, precision=precision)
+        blas.matmul_into(A, B, np.zeros((2, 2), "float32").view(Host), precision)
+        assert [each for each, _ in library.calls[-2:]] == [compute, compute]
+    blas.matmul(A.astype("float64"), B.astype("float64"), "tf32")
+    assert library.calls[-1][0] == 70, "of float32 alone"
+    with pytest.raises(ValueError, match='must be "float32", "tf32" or None, got \'half\''):
+        blas.matmul(A, B, "half")
+
+
 def test_a_stream_comes_before_its_workspace_at_every_product(library):
     """A stream that is new may have the address of one that is gone."""
     A = np.ones((2, 2)).view(Host)

@@ -274,6 +274,14 @@ def test_large_expressions_are_computed_in_parts(xp, launches):
     assert len(launches) == 2
 
 
+def test_many_reductions_are_computed_in_parts(xp, launches):
+    A = given_array(np.ones((2, 3)))
+    for _ in range(expressions.MOST_REDUCTIONS + 2):
+        A = A + xp.sum(A, axis=-1, keepdims=True)
+    assert value(A)[0, 0] == 4.0 ** (expressions.MOST_REDUCTIONS + 2)
+    assert 2 <= len(launches) <= 4
+
+
 def test_a_root_of_few_numbers_is_not_taken_for_each_of_many(xp, launches, monkeypatch):
     monkeypatch.setattr(lazy, "_MANY", 30)
     few, many, less = given_array(np.full(3, 4.0)), given_array(np.ones((10, 3))), given_array(np.ones((4, 3)))
@@ -358,6 +366,13 @@ def test_it_belongs_to_cupy(xp):
 def test_numbers_of_the_host(xp):
     A = given_array(np.array(3))
     assert (int(A + 1), float(A * 1.0), bool(A > 5), [1, 2, 3, 4][A]) == (4, 3.0, False, 4)
+
+
+def test_no_array_of_numpy_is_made_of_it(xp):
+    with pytest.raises(TypeError, match="stays on its device"):
+        np.asarray(given_array(np.ones(2)))
+    with pytest.raises(TypeError):
+        np.exp(given_array(np.ones(2)))
 
 
 def test_operators_with_arrays_of_cupy_and_numbers(xp):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import mathdl as md
 from every_layer import LAYERS
 from host_cupy import COMPILER, Machine, on_the_host
 from mathdl.arrays import namespace, to_host
+from mathdl.cli import main
 from mathdl.layers.layer import Layer
 from mathdl.losses import LOSSES
 from mathdl.schedules import Exponential
@@ -163,6 +165,37 @@ def test_what_the_kernels_of_an_mlp_are():
     assert names.count("mathdl_multiply_add_multiply_subtract") == 1
     assert sum("exp" in name for name in names) == 2
     assert "copy" not in names
+
+
+def test_without_lazy_arrays_each_call_is_a_kernel(monkeypatch):
+    X, Y = rows((20,), n=8)
+    with on_the_host():
+        lazily = trained(MLP, X, Y, "cuda")
+        monkeypatch.setenv("MATHDL_LAZY", "0")
+        plainly = trained(MLP, X, Y, "cuda")
+        few, many = (int(each.about_steps().split()[-2]) for each in (lazily, plainly))
+        assert few < 0.7 * many
+        for A, B in zip(state(lazily), state(plainly), strict=True):
+            np.testing.assert_allclose(A, B, rtol=2e-5, atol=2e-6)
+
+
+# -- the whole of it ---------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_learnt_to_97_percent(capsys, tmp_path):
+    options = ["--data", "digits", "--model", "mlp", "--epochs", "30", "--device", "cuda"]
+    with on_the_host():
+        assert main(["train", *options, "--out", str(tmp_path / "run")]) == 0
+    found = re.search(r"accuracy (0\.\d+) \(359 rows that it never saw\)", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) >= 0.97
+
+
+@pytest.mark.parametrize("cudnn", [False, True])
+def test_it_differs_from_the_cpu_by_rounding_alone(capsys, cudnn):
+    with on_the_host(with_cudnn=cudnn):
+        assert main(["parity", "cnn" if cudnn else "mlp", "--b", "cuda"]) == 0
+    assert "WARN: explained by rounding" in capsys.readouterr().out
 
 
 # -- what is not array code --------------------------------------------------------------------------------------------

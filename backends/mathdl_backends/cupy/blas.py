@@ -82,17 +82,23 @@ def gemm(A: Any, B: Any, C: Any) -> Gemm | None:
     return Gemm(columns, rows, k, b, a, c.leading)
 
 
-def matmul(A: Any, B: Any) -> Any:
-    """A B, a new array. Raises `DeviceError` where cuBLAS fails."""
-    return _product(A, B, None)
+def matmul(A: Any, B: Any, precision: str | None = None) -> Any:
+    """A B, a new array. Raises `DeviceError` where cuBLAS fails.
+
+    `precision`, of float32: "float32", or "tf32" (operands rounded to 11 bits, sums in float32); None: as CUPY_TF32
+    says. float64 is multiplied in float64; operands of float16 and bfloat16 as they are, their sums in float32.
+    """
+    return _product(A, B, None, precision)
 
 
-def matmul_into(A: Any, B: Any, out: Any) -> Any:
-    """A B for matrices, written to `out`, whose rows may lie apart. Raises `DeviceError` where cuBLAS fails."""
-    return _product(A, B, out)
+def matmul_into(A: Any, B: Any, out: Any, precision: str | None = None) -> Any:
+    """A B for matrices, as `matmul`, written to `out`, whose rows may lie apart."""
+    return _product(A, B, out, precision)
 
 
-def _product(A: Any, B: Any, out: Any) -> Any:
+def _product(A: Any, B: Any, out: Any, precision: str | None) -> Any:
+    if precision not in (None, "float32", "tf32"):
+        raise ValueError(f'matmul: precision must be "float32", "tf32" or None, got {precision!r}')
     cupy = _cupy()
     if A.ndim not in (1, 2) or B.ndim not in (1, 2) or A.dtype != B.dtype or str(A.dtype) not in _DATA:
         product = cupy.matmul(A, B)  # what steps have none of: integers, stacks of matrices, two dtypes
@@ -113,18 +119,18 @@ def _product(A: Any, B: Any, out: Any) -> Any:
         )
         arguments = gemm(rows, columns, C)
         if arguments is None:  # the result lies in a way that cuBLAS cannot write
-            C[...] = _product(rows, columns, None)
+            C[...] = _product(rows, columns, None, precision)
         else:
-            _call(arguments, columns, rows, C)
+            _call(arguments, columns, rows, C, uses_tf32() if precision is None else precision == "tf32")
     if out is not None:
         return out
     return C.reshape([n for n, M in zip(shape, (A, B), strict=True) if M.ndim == 2])
 
 
-def _call(g: Gemm, first: Any, second: Any, C: Any) -> None:
+def _call(g: Gemm, first: Any, second: Any, C: Any, tf32: bool) -> None:
     name = str(C.dtype)
     wide = name == "float64"
-    compute = _COMPUTE_64F if wide else _COMPUTE_TF32 if name == "float32" and uses_tf32() else _COMPUTE_32F
+    compute = _COMPUTE_64F if wide else _COMPUTE_TF32 if name == "float32" and tf32 else _COMPUTE_32F
     number = ctypes.c_double if wide else ctypes.c_float
     one, zero = number(1.0), number(0.0)
     kind = _DATA[name]
@@ -146,7 +152,7 @@ def _call(g: Gemm, first: Any, second: Any, C: Any) -> None:
 
 
 def uses_tf32() -> bool:
-    """Whether products of float32 are formed with TF32: the switch is CuPy's, the environment variable CUPY_TF32."""
+    """Whether products of float32 that do not say so are formed with TF32: CuPy's switch, CUPY_TF32, decides."""
     return os.environ.get("CUPY_TF32", "0") not in ("", "0")
 
 

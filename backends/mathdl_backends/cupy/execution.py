@@ -40,7 +40,7 @@ class Task:
 
     def __init__(self, make: Callable[[Callable[[Any], Any]], Callable[[], Any]], writes: Sequence[Any]) -> None:
         self._make = make
-        self._run = make(_lazy)
+        self._run = make(seen)
         self._has_run = False
         self.writes = tuple(writes)
         self.refused: str | None = None
@@ -69,9 +69,9 @@ class Task:
         return result
 
 
-def _lazy(A: Any) -> Lazy:
-    """An array that others know, too."""
-    return Lazy(A, shared=True)
+def seen(A: Any) -> Any:
+    """An array as the tasks of a step see it. `MATHDL_LAZY=0` in the environment: as CuPy's."""
+    return A if os.environ.get("MATHDL_LAZY") == "0" else Lazy(A, shared=True)
 
 
 class GraphExecution:
@@ -103,8 +103,8 @@ class GraphExecution:
         with self._room_for_a_step():
             return [plain(task(shard)) for shard in range(count)]
 
-    def view(self, A: Any) -> Lazy:
-        return _lazy(A)
+    def view(self, A: Any) -> Any:
+        return seen(A)
 
     def total(self, shard: int, count: int) -> Callable[[Any], Any]:
         return lambda x: x

@@ -43,7 +43,7 @@ _SLOW = {"divide", "exp", "expm1", "log", "log1p", "power", "sqrt", "tanh"}
 NAMES = frozenset(_UFUNCS) | {"where"}
 """The functions that may stand in an expression."""
 
-MOST_CALLS, MOST_ARRAYS, MOST_CONSTANTS = 400, 16, 100
+MOST_CALLS, MOST_ARRAYS, MOST_CONSTANTS, MOST_REDUCTIONS = 400, 16, 100, 8
 """Of one kernel, whose arguments may take 4096 bytes: a larger expression is computed in parts."""
 
 LONGEST_ROW = 1 << 15
@@ -195,8 +195,9 @@ def is_large(expression: Expression) -> bool:
     """Whether it had better be computed in parts."""
     names = [each.name for each in ordered([expression])]
     arrays, constants = names.count("array"), names.count("number")
-    calls = len(names) - arrays - constants
-    return arrays > MOST_ARRAYS or constants > MOST_CONSTANTS or calls > MOST_CALLS
+    reductions = sum(map(names.count, REDUCTIONS))
+    few = arrays <= MOST_ARRAYS and constants <= MOST_CONSTANTS and reductions <= MOST_REDUCTIONS
+    return not few or len(names) - arrays - constants > MOST_CALLS
 
 
 def is_slow(expression: Expression) -> bool:

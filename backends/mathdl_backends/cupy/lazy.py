@@ -174,6 +174,9 @@ class Lazy:
     def __cuda_array_interface__(self) -> Any:  # CuPy's own functions take it by this
         return self.array.__cuda_array_interface__
 
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("an array of a step stays on its device: no array of NumPy is made of it")
+
     def __getitem__(self, key: Any) -> Lazy:
         parts = key if isinstance(key, tuple) else (key,)
         if any(isinstance(part, Lazy) for part in parts):

@@ -27,7 +27,10 @@ class Framework(NamedTuple):
 
 FRAMEWORKS = {
     "mathdl": Framework("mathdl", "mathdl"),
-    "mathdl-eager": Framework("mathdl", "mathdl", environment={"MATHDL_CUDA_GRAPHS": "0", "MATHDL_NATIVE": "0"}),
+    "mathdl-eager": Framework(
+        "mathdl", "mathdl", environment={"MATHDL_CUDA_GRAPHS": "0", "MATHDL_LAZY": "0", "MATHDL_NATIVE": "0"}
+    ),
+    "mathdl-plain": Framework("mathdl", "mathdl", environment={"MATHDL_LAZY": "0"}),
     "mathdl-gather": Framework("mathdl", "mathdl", environment={"MATHDL_CUDNN": "0"}),
     "torch": Framework("torch", "torch"),
     "torch-compile": Framework("torch", "torch", {"mode": "compile"}),
