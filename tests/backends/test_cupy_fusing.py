@@ -126,6 +126,25 @@ def test_updates_of_several_shapes_and_of_one_memory(xp, put):
     np.testing.assert_array_equal(value(b), memory[2:] + 1)  # the later of two that overlap
 
 
+def test_updates_of_one_memory_are_of_the_values_before(xp):
+    def body(xp, a, b):
+        a += b
+        b += 1.0
+
+    memory = np.arange(6.0)
+    whole = raw(memory.copy())
+    pointwise(body, xp).run(whole[:4], whole[2:])
+    np.testing.assert_array_equal(value(whole), [*(memory[:2] + memory[2:4]), *(memory[2:] + 1)])
+
+
+def test_what_waits_is_computed_before_a_body_writes(xp):
+    A = shared(np.ones((3, 4), "float32"))
+    before = A * 3.0
+    pointwise(POINTWISE["relu_backward"].__wrapped__, xp).run(A, shared(np.zeros((3, 4), "float32")))
+    assert (value(A) == 0).all()
+    assert (value(before) == 3).all()
+
+
 def test_arguments_come_by_position(xp):
     kernel = pointwise(lambda xp, A, by=2.0: A * by, xp)
     assert "by position" in kernel.supports(raw(np.ones(2)), by=3.0)

@@ -200,6 +200,22 @@ def test_an_update_from_another_place_of_the_same_memory(xp):
     np.testing.assert_array_equal(value(A), [8, 6, 4, 2, 0, 0])
 
 
+def test_a_view_sees_what_is_updated(xp):
+    A = new_array(numbers(3, 2))
+    row = A[:1, :]
+    A += 1.0
+    np.testing.assert_array_equal(value(row), numbers(3, 2)[:1] + 1)
+    row *= 0.0
+    assert not value(A)[:1].any()
+
+
+def test_a_value_of_more_axes_is_stored_in_fewer(xp):
+    A = given_array(np.zeros((2, 3)))
+    A[0, :] = given_array(np.ones((1, 3))) + 1.0
+    A[1, 0] = given_array(np.ones(1)) * 5.0
+    np.testing.assert_array_equal(value(A), [[2, 2, 2], [5, 0, 0]])
+
+
 def test_an_update_of_a_view_is_made_once(xp, launches):
     A = given_array(np.zeros((3, 2)))
     A[1:, :] += 1.0
@@ -323,6 +339,13 @@ def test_a_reduction_of_another_kind_is_computed_before(xp, launches):
     cube = given_array(numbers(2, 4, 3))
     found = cube + xp.sum(A, axis=-1, keepdims=True)
     np.testing.assert_array_equal(value(found), value(cube) + value(A).sum(axis=1, keepdims=True))
+
+
+def test_sums_of_two_kinds_are_two_kernels(xp):
+    A, c, v = given_array(numbers(4, 3)), given_array(numbers(4, 1)), given_array(numbers(3))
+    rows, a = xp.sum(A, axis=1, keepdims=True), value(A)
+    np.testing.assert_array_equal(value(rows + xp.sum(A)), a.sum(axis=1, keepdims=True) + a.sum())
+    np.testing.assert_array_equal(value(xp.sum(c * v)), np.sum(value(c) * value(v)))  # of more numbers than are there
 
 
 def test_a_figure_is_one_kernel(xp, launches):
