@@ -21,6 +21,14 @@ def cupy():
         yield
 
 
+@pytest.fixture
+def sources(monkeypatch):
+    """The kernels that are asked for."""
+    found, original = [], generated.compiled
+    monkeypatch.setattr(generated, "compiled", lambda source: found.append(source) or original(source))
+    return found
+
+
 def computed(*wanted):
     into = [ndarray(np.full(each.shape, 77, each.dtype)) for each in wanted]
     generated.compute(wanted, into)
@@ -135,14 +143,9 @@ def test_several_results_of_the_values_before():
     assert (a.get().tolist(), b.get().tolist()) == ([11, 22], [-9, -18])
 
 
-def test_a_part_that_comes_twice_is_computed_once():
+def test_a_part_that_comes_twice_is_computed_once(sources):
     E = called("exp", on_device(np.ones(3)))
-    sources = []
-    original, generated.compiled = generated.compiled, lambda source: sources.append(source) or original(source)
-    try:
-        np.testing.assert_allclose(computed(called("multiply", E, called("add", E, 1.0))), np.e * (np.e + 1))
-    finally:
-        generated.compiled = original
+    np.testing.assert_allclose(computed(called("multiply", E, called("add", E, 1.0))), np.e * (np.e + 1))
     assert sources[0].body.count("exp(") == 1
     assert sources[0].inputs.count(",") == 1
 
@@ -245,14 +248,16 @@ def test_a_figure_of_all_numbers(n):
     np.testing.assert_allclose(computed(figure), values @ weights / 4 + values.sum())
 
 
-def test_what_is_the_same_for_a_row_is_computed_once_for_it():
-    sources = []
-    original, generated.compiled = generated.compiled, lambda source: sources.append(source) or original(source)
-    try:
-        A = on_device(np.ones((3, 40)))
-        computed(called("divide", A, called("sqrt", reduction("sum", A))))
-    finally:
-        generated.compiled = original
+def test_a_long_row_and_a_figure_have_a_block_of_threads(sources):
+    short, long = (on_device(np.ones((2, n))) for n in (1024, 1025))
+    for each in (reduction("sum", short), reduction("sum", long), total(short)):
+        computed(each)
+    assert ["row = i / 256," in source.body for source in sources] == [False, True, True]
+
+
+def test_what_is_the_same_for_a_row_is_computed_once_for_it(sources):
+    A = on_device(np.ones((3, 40)))
+    computed(called("divide", A, called("sqrt", reduction("sum", A))))
     last = sources[0].body.split("__syncthreads();")[-1]
     assert last.index("sqrt(") < last.index("for (ptrdiff_t j")
 
