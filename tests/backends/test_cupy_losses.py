@@ -74,3 +74,12 @@ def test_the_loss_of_logits_that_are_not_numbers_is_none(bad):
         found, _, _ = terms(ndarray(np.array([[0.0, 1.0, 2.0], row])), ndarray(np.array([0, 0])))
         assert np.isfinite(found.get()[0, 0])
         assert np.isnan(found.get()[1, 0])
+
+
+def test_figures_are_one_kernel_for_sums_of_as_many_terms(names):
+    A, B, row = lazy(np.arange(9.0), np.arange(5.0), np.zeros(4))
+    numbers = names.sum(A), names.sum(A * A) / 2.0, names.sum(B), lazy(np.asarray(7.0))[0]
+    Machine.launches.clear()
+    losses.KERNELS["put_numbers"].run(row, *numbers)
+    np.testing.assert_array_equal(row.array.get(), [36, 102, 10, 7])
+    assert len(Machine.launches) == 3
