@@ -15,6 +15,7 @@ from mathdl.layers import average_pool, max_pool
 from mathdl.layers.pooling import Line
 from mathdl.primitive import PRIMITIVES, reference_only
 from mathdl_backends.cupy import elementwise, kernels
+from mathdl_backends.cupy.lazy import Lazy
 from support import normal
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -124,6 +125,14 @@ def test_finite_numbers_are_counted_up_to_the_first_that_is_not():
         for J, expected in ((2, [1, 1]), (-0.0, [1, 2]), (np.nan, [0, 2]), (1, [0, 2]), (np.inf, [0, 2])):
             elementwise.count_finite(put(np.array([J], dtype)), put(good))
             assert good.tolist() == expected
+
+
+def test_what_waits_is_computed_before_rows_are_taken():
+    row, table, at = (Lazy(put(A), shared=True) for A in (np.ones(2), np.zeros((3, 2)), np.array([1])))
+    before = row * 3.0
+    elementwise.take_rows(at, (table, row))
+    same(before.array.get(), np.full(2, 3.0))
+    same(row.array.get(), np.zeros(2))
 
 
 def test_a_row_is_left_where_the_cursor_stands():

@@ -259,6 +259,25 @@ def test_a_layer_that_looks_at_a_number_is_named_and_runs_call_by_call():
         assert "call by call: layer l = 2 (OfTheHost)" in trainer.about_steps()
 
 
+@dataclass(frozen=True)
+class HalfWay(md.SGD):
+    """An update that asks for more than the array API after it has written."""
+
+    def update(self, theta, G, state, c, decay):
+        super().update(theta, G, state, c, decay)
+        assert theta.flags.c_contiguous
+
+
+def test_an_update_that_fails_half_way_on_lazy_arrays_leaves_no_trace():
+    X, Y = rows((5,))
+    layers = [md.Dense(4), md.Tanh(), md.Dense(3), md.Softmax()]
+    with on_the_host():
+        halfway, whole = (trained(layers, X, Y, "cuda", kind(0.1, momentum=0.9)) for kind in (HalfWay, md.SGD))
+        assert "each call a kernel: AttributeError" in halfway.about_steps()
+        for A, B in zip(state(halfway), state(whole), strict=True):
+            np.testing.assert_allclose(A, B, rtol=2e-5, atol=2e-6)
+
+
 class Broken(Scaled):
     def forward(self, params, A, context):
         raise KeyError("mine")
