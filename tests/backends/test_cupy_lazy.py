@@ -244,6 +244,21 @@ def test_a_form_is_kept_when_the_memory_of_another_is_overwritten(xp):
     assert (value(flat)[:2] == 9).all()
 
 
+def test_the_form_of_an_expression_with_numbers_rows_and_columns(xp, launches):
+    """What all rows have in common, and single numbers, fit every form; a column does not, and is computed before."""
+    A, v = given_array(numbers(2, 3, 4)), given_array(numbers(4))
+    expected = ((value(A) + value(v)) * 2.0).reshape(6, 4)
+    for one in (given_array(np.array(2.0)), given_array(np.array([2.0])), given_array(np.full((1, 1, 1), 2.0))):
+        launches.clear()
+        flat = xp.reshape((A + v) * one, (6, 4))
+        assert flat.waits
+        np.testing.assert_array_equal(value(flat), expected)
+        assert len(launches) == 1
+    column = given_array(numbers(2, 3, 1))
+    flat = xp.reshape(A * column, (6, 4))
+    np.testing.assert_array_equal(value(flat), (value(A) * value(column)).reshape(6, 4))
+
+
 def test_another_form_of_what_nobody_else_knows_is_updated_without_being_written(xp, launches):
     A = new_array(numbers(2, 3))
     B = xp.reshape(A, (3, 2))
