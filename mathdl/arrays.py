@@ -66,7 +66,7 @@ def _backend_name(kind: type) -> str | None:
 
 
 def namespace(A: Array) -> Any:
-    """The array API namespace that A belongs to."""
+    """The array API namespace that A belongs to: its backend's, or the `own_namespace` of its type."""
     try:
         return _namespace_of[type(A)]
     except KeyError:
