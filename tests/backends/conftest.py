@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from conftest import BACKENDS
+from host_cupy import Machine, on_the_host
 from mathdl import arrays
 
 
@@ -12,3 +16,19 @@ from mathdl import arrays
 def backend(request: pytest.FixtureRequest) -> arrays.Device:
     """A device of each usable backend."""
     return arrays.device(request.param)
+
+
+@pytest.fixture(scope="module")
+def xp() -> Iterator[Any]:
+    """The functions of lazy arrays, with CuPy on host memory."""
+    with on_the_host():
+        from mathdl_backends.cupy.names import of_lazy_arrays
+
+        yield of_lazy_arrays
+
+
+@pytest.fixture
+def launches() -> list[str]:
+    """The kernels that a test launches, by name."""
+    Machine.launches.clear()
+    return Machine.launches

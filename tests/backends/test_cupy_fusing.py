@@ -8,28 +8,14 @@ import numpy as np
 import pytest
 
 import mathdl  # noqa: F401 - defines all primitives
-from host_cupy import COMPILER, Machine, ndarray, on_the_host
+from host_cupy import COMPILER, ndarray
 from mathdl.primitive import PRIMITIVES
 from mathdl_backends.cupy import sums
 from mathdl_backends.cupy.fusing import expressed, forced, kernel, partial_column_sums, pointwise
 from mathdl_backends.cupy.lazy import Lazy
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+pytestmark = [pytest.mark.skipif(COMPILER is None, reason="no C compiler"), pytest.mark.usefixtures("xp", "launches")]
 POINTWISE = {name: each for name, each in PRIMITIVES.items() if each.pointwise and each.__module__.startswith("mathdl")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def xp():
-    with on_the_host():
-        from mathdl_backends.cupy.names import of_lazy_arrays
-
-        yield of_lazy_arrays
-
-
-@pytest.fixture(autouse=True)
-def launches():
-    Machine.launches.clear()
-    return Machine.launches
 
 
 def raw(A):

@@ -270,3 +270,10 @@ def test_sums_of_columns_in_parts(R, k, columns):
     found = generated.column_sums(expression).get()
     assert found.shape == (generated.part_count(R, k), k)
     np.testing.assert_array_equal(found.sum(axis=0), ((A + v) * c).sum(axis=0))
+
+
+def test_sums_of_columns_of_what_depends_on_the_column():
+    A = np.arange(200000.0).reshape(50000, 4) % 7
+    weighted = called("multiply", on_device(A), expressions.arange(1, 2, 4, "float64"))
+    found = generated.column_sums(weighted).get()
+    np.testing.assert_array_equal(found.sum(axis=0), A.sum(axis=0) * [1, 3, 5, 7])

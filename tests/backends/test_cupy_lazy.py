@@ -7,26 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_cupy import COMPILER, Machine, ndarray, on_the_host
+from host_cupy import COMPILER, ndarray
 from mathdl.arrays import device_of, namespace
 from mathdl_backends.cupy import expressions, lazy
 from mathdl_backends.cupy.lazy import Lazy
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def xp():
-    with on_the_host():
-        from mathdl_backends.cupy.names import of_lazy_arrays
-
-        yield of_lazy_arrays
-
-
-@pytest.fixture(autouse=True)
-def launches():
-    Machine.launches.clear()
-    return Machine.launches
+pytestmark = [pytest.mark.skipif(COMPILER is None, reason="no C compiler"), pytest.mark.usefixtures("xp", "launches")]
 
 
 def given_array(A):
@@ -361,6 +347,22 @@ def test_sums_of_two_kinds_are_two_kernels(xp):
     rows, a = xp.sum(A, axis=1, keepdims=True), value(A)
     np.testing.assert_array_equal(value(rows + xp.sum(A)), a.sum(axis=1, keepdims=True) + a.sum())
     np.testing.assert_array_equal(value(xp.sum(c * v)), np.sum(value(c) * value(v)))  # of more numbers than are there
+
+
+def test_sums_of_what_depends_on_the_place(xp, launches):
+    A, places = given_array(numbers(4, 3)), np.arange(3)
+    weighted = A * xp.arange(3, dtype=xp.float64)
+    assert value(xp.sum(weighted)) == np.sum(value(A) * places)
+    np.testing.assert_array_equal(value(xp.sum(weighted, axis=1)), np.sum(value(A) * places, axis=1))
+    assert value(xp.sum(given_array(numbers(3)) * xp.arange(3, dtype=xp.float64))) == np.sum(numbers(3) * places)
+
+
+def test_a_reduction_is_stored_where_its_shape_fits(xp):
+    A, row = given_array(numbers(4, 3)), given_array(np.zeros((1, 4)))
+    with pytest.raises(ValueError, match="broadcast"):
+        row[...] = xp.sum(A, axis=1, keepdims=True)
+    row[...] = xp.sum(A, axis=1, keepdims=True).T
+    np.testing.assert_array_equal(value(row)[0], value(A).sum(axis=1))
 
 
 def test_a_figure_is_one_kernel(xp, launches):

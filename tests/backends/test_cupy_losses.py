@@ -7,23 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host_cupy import COMPILER, Machine, ndarray, on_the_host
+from host_cupy import COMPILER, Machine, ndarray
 from mathdl.losses import categorical_cross_entropy as cce
 from mathdl_backends.cupy import losses
 from mathdl_backends.cupy.lazy import Lazy
 from support import normal
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+pytestmark = [pytest.mark.skipif(COMPILER is None, reason="no C compiler"), pytest.mark.usefixtures("xp", "launches")]
 terms = losses.KERNELS["categorical_cross_entropy_labels_terms"].run
 slopes = losses.KERNELS["categorical_cross_entropy_labels_slopes"].run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def names():
-    with on_the_host():
-        from mathdl_backends.cupy.names import of_lazy_arrays
-
-        yield of_lazy_arrays
 
 
 def lazy(*arrays):
@@ -76,9 +68,9 @@ def test_the_loss_of_logits_that_are_not_numbers_is_none(bad):
         assert np.isnan(found.get()[1, 0])
 
 
-def test_figures_are_one_kernel_for_sums_of_as_many_terms(names):
+def test_figures_are_one_kernel_for_sums_of_as_many_terms(xp):
     A, B, row = lazy(np.arange(9.0), np.arange(5.0), np.zeros(4))
-    numbers = names.sum(A), names.sum(A * A) / 2.0, names.sum(B), lazy(np.asarray(7.0))[0]
+    numbers = xp.sum(A), xp.sum(A * A) / 2.0, xp.sum(B), lazy(np.asarray(7.0))[0]
     Machine.launches.clear()
     losses.KERNELS["put_numbers"].run(row, *numbers)
     np.testing.assert_array_equal(row.array.get(), [36, 102, 10, 7])

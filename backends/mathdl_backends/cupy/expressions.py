@@ -161,7 +161,7 @@ def total(of: Expression) -> Expression | None:
     size = prod(of.shape)
     if not 0 < size <= MOST_NUMBERS or of.dtype.kind != "f" or of.reduced is not None:
         return None
-    if any(prod(A.shape) not in (1, size) for A in arrays_of(of)):
+    if any(prod(each.shape) not in (1, size) for each in ordered([of]) if each.name in LEAVES):
         return None
     return Expression("sum", (of,), of.dtype, (), Reduced(None, size))
 

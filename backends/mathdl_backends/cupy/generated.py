@@ -28,7 +28,7 @@ _PARTS = 1 << 16
 """Sums over rows are made of about so many parts at least, if there are the numbers for it."""
 
 
-NOTHING: Mapping[int, str] = {}
+_NOTHING: Mapping[int, str] = {}
 
 
 class Source(NamedTuple):
@@ -73,7 +73,7 @@ def _statements(
     read: Callable[[Any], str],
     place: Callable[[int], str],
     arguments: _Arguments,
-    known: Mapping[int, str] = NOTHING,
+    known: Mapping[int, str] = _NOTHING,
     once: Callable[[Expression], bool] = lambda each: False,
 ) -> tuple[list[str], list[str], dict[int, str]]:
     """(statements that a thread makes once, and those for each number; {identity of an expression: its value's name}).
@@ -242,7 +242,11 @@ def column_sums(expression: Expression) -> Any:
         return f"{name}[{'e' if A.shape == (R, k) else 'e / columns' if A.shape == (R, 1) else 'i % columns'}]"
 
     first, lines, named = _statements(
-        [expression], read, lambda n: f"e % {n}", arguments, once=lambda each: prod(each.shape[:-1]) == 1 < R
+        [expression],
+        read,
+        lambda n: "i % columns" if n == k else "0",
+        arguments,
+        once=lambda each: prod(each.shape[:-1]) == 1 < R,
     )
     kind, found = _type(expression.dtype), _empty((parts, k), expression.dtype)
     loop = "for (ptrdiff_t e = i; e < numbers; e += threads) {"

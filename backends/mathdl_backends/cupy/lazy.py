@@ -236,16 +236,16 @@ def call(name: str, function: Callable[..., Any], *args: Any) -> Lazy:
     for A in args:
         if isinstance(A, Lazy) and A.waits and expressions.is_large(A.expression):
             A.array  # noqa: B018 - computes it
-    found = expressions.called(name, *map(_expression_of, args))
+    found = expressions.called(name, *map(expression_of, args))
     if found is not None:
         early = [A for A in args if isinstance(A, Lazy) and A.waits and _comes_before(A.expression, found)]
         for A in early:
             A.array  # noqa: B018
-        found = expressions.called(name, *map(_expression_of, args)) if early else found
+        found = expressions.called(name, *map(expression_of, args)) if early else found
     return Lazy(function(*plain(args))) if found is None else Lazy(expression=found)
 
 
-def _expression_of(A: Any) -> Any:
+def expression_of(A: Any) -> Any:
     """An array as an expression; numbers as they are."""
     return A.expression if isinstance(A, Lazy) else expressions.array(A) if is_array(A) else A
 
@@ -287,7 +287,7 @@ def store(expression: Expression, into: Any) -> None:
 def _fits(expression: Expression, into: Any) -> bool:
     """Whether a kernel can write it there as it is."""
     if expression.reduced is not None:
-        return prod(expression.shape) == int(into.size)
+        return expression.shape == tuple(into.shape) or prod(expression.shape) == into.size == 1
     return np.broadcast_shapes(expression.shape, into.shape) == tuple(into.shape)
 
 

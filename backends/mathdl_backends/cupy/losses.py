@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mathdl.primitive import PRIMITIVES, Kernel
-from mathdl_backends.cupy.expressions import Expression, array
 from mathdl_backends.cupy.fusing import expressed
-from mathdl_backends.cupy.lazy import Lazy, plain, store_all
+from mathdl_backends.cupy.lazy import expression_of, plain, store_all
 
 
 def labels_terms(Z: Any, labels: Any) -> tuple[Any, Any, Any]:
@@ -28,13 +27,9 @@ def labels_slopes(E: Any, T: Any, labels: Any, dlosses: Any) -> Any:
 
 def put_numbers(row: Any, *numbers: Any) -> None:
     """row ← (the numbers). Sums of as many terms are one kernel."""
-    pairs = [(_expression(number), plain(row)[j : j + 1]) for j, number in enumerate(numbers)]
+    pairs = [(expression_of(number), plain(row)[j : j + 1]) for j, number in enumerate(numbers)]
     for alike in {expression.reduced: None for expression, _ in pairs}:
         store_all([pair for pair in pairs if pair[0].reduced == alike])
-
-
-def _expression(number: Any) -> Expression:
-    return number.expression if isinstance(number, Lazy) else array(number)
 
 
 KERNELS = {
